@@ -1,1 +1,87 @@
-"""PatchMosaic."""
+"""PatchMosaic: the analytic theory of diffusion creativity, as a library.
+
+    pool = ImageSet(images, labels)                      training images in [-1, 1]
+    d = BoundaryBrokenDenoiser(pool, patch_size=7)       a closed-form denoiser: x0_hat = d(x_t, t)
+    sample(d, seeds(4, pool.image_shape)).x0             what it draws
+
+Three ideas, and each is a place: a noise schedule (`noise`), a denoiser (`denoisers`), a sampler (`sampling`).
+"""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# Where each public name lives; imported when first asked for, so that `import patchmosaic` costs nothing.
+_HOME = {
+    "ImageSet": "data.imageset",
+    "BoundaryBrokenDenoiser": "denoisers",
+    "EquivariantDenoiser": "denoisers",
+    "EquivariantLocalDenoiser": "denoisers",
+    "IdealDenoiser": "denoisers",
+    "LocalDenoiser": "denoisers",
+    "NetworkDenoiser": "denoisers",
+    "WienerDenoiser": "denoisers",
+    "LocalityScale": "locality",
+    "PatchMosaicError": "errors",
+    "calibrate": "calibration",
+    "compare": "comparison",
+    "sample": "sampling",
+    "seeds": "sampling",
+}
+_MODULES = ("data", "denoisers", "engine", "networks", "noise", "plots")
+
+__all__ = [
+    "BoundaryBrokenDenoiser",
+    "EquivariantDenoiser",
+    "EquivariantLocalDenoiser",
+    "IdealDenoiser",
+    "ImageSet",
+    "LocalDenoiser",
+    "LocalityScale",
+    "NetworkDenoiser",
+    "PatchMosaicError",
+    "WienerDenoiser",
+    "__version__",
+    "calibrate",
+    "compare",
+    "data",
+    "denoisers",
+    "engine",
+    "networks",
+    "noise",
+    "plots",
+    "sample",
+    "seeds",
+]
+
+if TYPE_CHECKING:
+    from patchmosaic import data, denoisers, engine, networks, noise, plots
+    from patchmosaic.calibration import calibrate
+    from patchmosaic.comparison import compare
+    from patchmosaic.data.imageset import ImageSet
+    from patchmosaic.denoisers import (
+        BoundaryBrokenDenoiser,
+        EquivariantDenoiser,
+        EquivariantLocalDenoiser,
+        IdealDenoiser,
+        LocalDenoiser,
+        NetworkDenoiser,
+        WienerDenoiser,
+    )
+    from patchmosaic.errors import PatchMosaicError
+    from patchmosaic.locality import LocalityScale
+    from patchmosaic.sampling import sample, seeds
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name in _HOME:
+        return getattr(import_module(f"patchmosaic.{_HOME[name]}"), name)
+    if name in _MODULES:
+        return import_module(f"patchmosaic.{name}")
+    raise AttributeError(f"module 'patchmosaic' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

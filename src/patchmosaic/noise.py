@@ -50,17 +50,17 @@ class NoiseSchedule(ABC):
             raise NoiseLevelError("times must lie in [0, 1]", got=t, hint="t = 0 is clean data, t = 1 is noise.")
         return self._scales(time)
 
-    def noise_level(self, t: float | Tensor) -> Float64[Tensor, "..."]:
+    def noise_level(self, t: float | Tensor) -> Float64[Tensor, ...]:
         """sigma_t / alpha_t; infinite where alpha_t = 0."""
         alpha, sigma = self(t)
         return sigma / alpha
 
-    def snr(self, t: float | Tensor) -> Float64[Tensor, "..."]:
+    def snr(self, t: float | Tensor) -> Float64[Tensor, ...]:
         """alpha_t² / sigma_t²; infinite where sigma_t = 0."""
         alpha, sigma = self(t)
         return (alpha / sigma) ** 2
 
-    def time_of_snr(self, snr: float | Tensor) -> Float64[Tensor, "..."]:
+    def time_of_snr(self, snr: float | Tensor) -> Float64[Tensor, ...]:
         """The inverse of `snr`: the t in [0, 1] whose signal-to-noise ratio is given, clamped to the schedule's ends."""
         ratio = torch.as_tensor(snr).double()
         if not bool((ratio >= 0).all()):
@@ -157,7 +157,8 @@ class EDMSchedule(NoiseSchedule):
 
     def _time(self, level: Tensor) -> Tensor:
         low, high = self.sigma_min ** (1 / self.rho), self.sigma_max ** (1 / self.rho)
-        return (level ** (1 / self.rho) - low) / (high - low)
+        root: Tensor = level ** (1 / self.rho)
+        return (root - low) / (high - low)
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ it with rich, a notebook may wrap tqdm, and `silent` is the default.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
+@runtime_checkable
 class Progress(Protocol):
     """`what` names the work, `done` of `total` units of it are finished. Raising from it stops the work."""
 

@@ -89,7 +89,9 @@ class ImageSet:
         """
         if not 0 < held_out < len(self):
             raise DataError(
-                "a split must leave images on both sides", got=f"{held_out} held out of {len(self)}", hint="Hold out fewer."
+                "a split must leave images on both sides",
+                got=f"{held_out} held out of {len(self)}",
+                hint="Hold out fewer.",
             )
         chosen = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:held_out]
         mask = torch.zeros(len(self), dtype=torch.bool)

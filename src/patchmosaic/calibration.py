@@ -1,0 +1,187 @@
+"""Calibration: which patch size makes an analytic machine most like a given network, at each noise level.
+
+The network's own reverse trajectories are run from held-out seeds. At every step its score is compared, by cosine, with that
+of the machine at every patch size on the same x_t; the best size of each seed is taken, and then the median over seeds.
+
+References:
+    Kamb & Ganguli 2024, section 5 and appendix (calibration of locality scales).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float32, Int64
+from torch import Tensor
+
+from patchmosaic.data.imageset import ImageSet
+from patchmosaic.denoisers import MACHINES, Denoiser, NetworkDenoiser, PatchDenoiser
+from patchmosaic.denoisers.base import per_sample, score_from_x0
+from patchmosaic.engine.memory import DEFAULT_BUDGET
+from patchmosaic.errors import CheckpointError, PatchMosaicError, PatchSizeError
+from patchmosaic.files import read_json, write_json
+from patchmosaic.generation import seed_keys, starting_points
+from patchmosaic.locality import LocalityScale, check_patch_size
+from patchmosaic.progress import Progress, silent
+from patchmosaic.sampling import ddim, seed_labels
+from patchmosaic.store import SeedKey, SeedStore
+
+# Calibration draws its seeds from this stream and comparison from stream 0: no seed is used for both.
+HELD_OUT_STREAM = 1
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The fitted scale, and what it was fitted from.
+
+    Attributes:
+        machine: "LS", "ELS" or "bbELS".
+        scale: the locality scale, keyed by noise level.
+        noise_levels: (steps,) sigma_t / alpha_t of each step, increasing.
+        patch_sizes: the K sizes that were compared.
+        cosine: (seeds, steps, K) cosine of the network's score and the machine's.
+    """
+
+    machine: str
+    scale: LocalityScale
+    noise_levels: tuple[float, ...]
+    patch_sizes: tuple[int, ...]
+    cosine: Float32[Tensor, "seeds steps K"]
+
+    @property
+    def best(self) -> Int64[Tensor, "seeds steps"]:
+        """The best patch size of each seed at each step."""
+        return torch.tensor(self.patch_sizes)[self.cosine.argmax(-1)]
+
+    def spread(self, fraction: float = 0.5) -> tuple[list[float], list[float]]:
+        """The central `fraction` of the seeds' best patch sizes at each step: (lower, upper)."""
+        tails = torch.tensor([(1 - fraction) / 2, (1 + fraction) / 2], dtype=torch.float64)
+        lower, upper = torch.quantile(self.best.double(), tails, dim=0)
+        return lower.tolist(), upper.tolist()
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dictionary from which `from_json` rebuilds the calibration."""
+        return {
+            "machine": self.machine,
+            "scale": self.scale.to_json(),
+            "noise_levels": list(self.noise_levels),
+            "patch_sizes": list(self.patch_sizes),
+            "cosine": self.cosine.tolist(),
+        }
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> Calibration:
+        """Rebuild the calibration that `to_json` described.
+
+        Raises:
+            CheckpointError: the record is not a calibration.
+        """
+        try:
+            return cls(
+                record["machine"],
+                LocalityScale.from_json(record["scale"]),
+                tuple(record["noise_levels"]),
+                tuple(record["patch_sizes"]),
+                torch.tensor(record["cosine"], dtype=torch.float32),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError("not a calibration", got=str(record)[:80]) from error
+
+    def save(self, path: str | Path) -> None:
+        """Write the calibration as JSON."""
+        write_json(Path(path), self.to_json())
+
+    @classmethod
+    def load(cls, path: str | Path) -> Calibration:
+        """Read a calibration written by `save`."""
+        return cls.from_json(read_json(Path(path), hint="`patchmosaic calibrate` writes it."))
+
+
+def calibrate(
+    network: Denoiser,
+    pool: ImageSet,
+    machine: str = "ELS",
+    seeds: int | Sequence[int] = 8,
+    steps: int = 20,
+    *,
+    patch_sizes: Sequence[int] | None = None,
+    monotone: bool = False,
+    conditional: bool | None = None,
+    memory_budget: int = DEFAULT_BUDGET,
+    batch_size: int = 8,
+    keep: Path | None = None,
+    progress: Progress = silent,
+) -> Calibration:
+    """Fit the locality scale of `machine` to a network.
+
+    Args:
+        network: the denoiser to be imitated; its schedule is the machine's too.
+        pool: the images that it was trained on.
+        machine: "LS", "ELS" or "bbELS".
+        seeds: how many held-out seeds, or which; with their random labels they come from a stream that `compare` never uses.
+        steps: DDIM steps of the trajectory; the scale has one patch size for each.
+        patch_sizes: sizes to compare; by default every odd size from 3 to the image side, or to the network's
+            receptive field where it is known and smaller.
+        monotone: replace the scale by the smallest one above it that never shrinks as the noise grows.
+        conditional: draw a random label for each seed; by default where the network has classes.
+        batch_size: seeds in work at once; does not change the result.
+        keep: a folder that remembers finished seeds.
+        progress: called with the steps done over all seeds.
+
+    Raises:
+        PatchMosaicError: no such patch machine.
+        PatchSizeError: an impossible patch size.
+    """
+    kind = MACHINES.get(machine)
+    if kind is None or not issubclass(kind, PatchDenoiser):
+        raise PatchMosaicError("only patch machines have a locality scale", got=repr(machine), hint="LS, ELS or bbELS.")
+    sizes = tuple(patch_sizes) if patch_sizes is not None else _default_patch_sizes(network, pool)
+    if not sizes:
+        raise PatchSizeError("there must be a patch size to compare", got=patch_sizes)
+    analytic = kind(pool, check_patch_size(sizes[0]), schedule=network.schedule, memory_budget=memory_budget)
+    analytic.to(network.device)
+
+    numbers = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    conditional = bool(network.classes) if conditional is None else conditional
+    keys = seed_keys(numbers, seed_labels(numbers, pool.classes, HELD_OUT_STREAM) if conditional else None)
+    description = {**network.describe(), "machine": analytic.describe(), "steps": steps, "patch_sizes": list(sizes)}
+    store = SeedStore(keep, f"calibration-{machine}", description)
+    missing = store.missing(keys)
+    for start in range(0, len(missing), batch_size):
+        batch = missing[start : start + batch_size]
+        cosines = []
+        for cosine in _cosines(network, analytic, batch, steps, sizes):
+            cosines.append(cosine)
+            progress(f"calibrating {machine}", start * steps + len(cosines) * len(batch), len(missing) * steps)
+        for key, result in zip(batch, torch.stack(cosines, 1).flip(1), strict=True):  # lowest noise first
+            store.put(key, result)
+
+    cosine = store.get(keys)  # (seeds, steps, K)
+    levels = tuple(float(network.schedule.noise_level((i + 1) / steps)) for i in range(steps))
+    # The lower median of odd numbers is one of them, hence odd.
+    medians = torch.tensor(sizes)[cosine.argmax(-1)].median(0).values
+    scale = LocalityScale(levels, tuple(medians.tolist()))
+    return Calibration(machine, scale.monotone() if monotone else scale, scale.noise_levels, sizes, cosine)
+
+
+def _cosines(network: Denoiser, machine: PatchDenoiser, keys: Sequence[SeedKey], steps: int, sizes: Sequence[int]) -> Any:
+    """For each step of the network's trajectories, highest noise first, the (B, K) cosines of its score and the machine's."""
+    x_T, label = starting_points(network, keys, machine.image_shape, HELD_OUT_STREAM)
+    for step in ddim(network, x_T, steps, label):
+        alpha, sigma = (per_sample(scale[None], x_T) for scale in network.schedule(step.t))
+        x0_hats = machine.at_patch_sizes(step.x_t, step.t, sizes, label)  # (K, B, C, H, W)
+        theirs = score_from_x0(step.x_t, step.x0_hat, alpha, sigma).flatten(1)  # (B, CHW)
+        ours = score_from_x0(step.x_t, x0_hats, alpha, sigma).flatten(2)  # (K, B, CHW)
+        yield torch.nn.functional.cosine_similarity(ours.double(), theirs.double(), dim=-1).T.float().cpu()
+
+
+def _default_patch_sizes(network: Denoiser, pool: ImageSet) -> tuple[int, ...]:
+    side = max(pool.image_shape[1:])
+    largest = side + 1 - side % 2
+    if isinstance(network, NetworkDenoiser):
+        largest = min(largest, getattr(network.module, "receptive_field", largest))
+    return tuple(range(3, max(largest, 3) + 1, 2))

@@ -1,0 +1,24 @@
+"""ES, the equivariant machine: each pixel sees the whole torus and matches every training image in every translation.
+
+    x0_hat = sum_(n, d) w_(n, d) T_d phi_n,    w = softmax_(n, d)(-‖x_t - alpha_t T_d phi_n‖² / (2 sigma_t²))
+
+It is the Bayes denoiser of the training set and all its circular translates: global, but blind to absolute position.
+
+References:
+    Kamb & Ganguli 2024, section 3.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from patchmosaic.denoisers.posterior import PosteriorDenoiser
+from patchmosaic.engine.posterior import PosteriorSum
+from patchmosaic.engine.translates import translate_posterior
+
+
+class EquivariantDenoiser(PosteriorDenoiser):
+    """The Bayes denoiser of the translation-augmented training set (ES machine). Arguments: see PosteriorDenoiser."""
+
+    def _posterior(self, queries: Tensor, precision: Tensor, levels: Tensor, index: Tensor | None) -> PosteriorSum:
+        return translate_posterior(queries, precision, self._images, index, self.memory_budget)

@@ -1,0 +1,24 @@
+"""IS, the ideal score machine: each pixel sees the whole image and matches whole training images.
+
+    x0_hat = sum_n w_n phi_n,    w = softmax_n(-‖x_t - alpha_t phi_n‖² / (2 sigma_t²))
+
+It is the exact minimiser of the denoising loss over all functions, and as t -> 0 its samples are training images.
+
+References:
+    Kamb & Ganguli 2024, eq. 3.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from patchmosaic.denoisers.posterior import PosteriorDenoiser
+from patchmosaic.engine.posterior import PosteriorSum
+from patchmosaic.engine.whole import whole_image_posterior
+
+
+class IdealDenoiser(PosteriorDenoiser):
+    """The Bayes denoiser of the training set (IS machine). Arguments: see PosteriorDenoiser."""
+
+    def _posterior(self, queries: Tensor, precision: Tensor, levels: Tensor, index: Tensor | None) -> PosteriorSum:
+        return whole_image_posterior(queries, precision, self._images, index, self.memory_budget)

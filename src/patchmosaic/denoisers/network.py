@@ -1,0 +1,116 @@
+"""A trained network is a denoiser too: whatever it predicts becomes x0_hat."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+from patchmosaic.denoisers.base import Denoiser, per_sample, x0_from_eps, x0_from_score, x0_from_v
+from patchmosaic.errors import LabelError, NoiseLevelError, PatchMosaicError, ShapeError
+from patchmosaic.noise import CosineSchedule, NoiseSchedule
+
+Prediction = Literal["eps", "x0", "v", "score"]
+_TO_X0: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
+    "eps": x0_from_eps,
+    "v": x0_from_v,
+    "score": x0_from_score,
+    "x0": lambda x_t, x0, alpha, sigma: x0,
+}
+
+
+class NetworkDenoiser(Denoiser):
+    """Any nn.Module called as `module(x_t, t)` or, with labels, `module(x_t, t, label)`.
+
+    Args:
+        module: takes x_t (B, C, H, W) float32 and times (B,) float32; put in evaluation mode, never trained here.
+        prediction: what its output means: "eps", "x0", "v" or "score".
+        schedule: the schedule it was trained with.
+        image_shape: (C, H, W).
+        classes: the labels it was trained with, () for none; by default 0 to num_classes - 1 of the module, if it says.
+        timestep: turns t in [0, 1] into the time the module expects, such as `lambda t: 999 * t`.
+
+    Raises:
+        PatchMosaicError: an unknown prediction.
+        NoiseLevelError: on a call at alpha_t = 0, where neither eps nor score determines x0.
+        LabelError: on a call without label, where there are classes.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        prediction: Prediction = "eps",
+        *,
+        schedule: NoiseSchedule | None = None,
+        image_shape: tuple[int, int, int] | None = None,
+        classes: Sequence[int] | None = None,
+        timestep: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        if prediction not in _TO_X0:
+            raise PatchMosaicError("prediction must be one of eps, x0, v, score", got=repr(prediction))
+        self.module = module.eval()
+        self.prediction = prediction
+        self.schedule = schedule or CosineSchedule()
+        known = getattr(module, "num_classes", None) or 0
+        self.classes = tuple(range(known)) if classes is None else tuple(classes)
+        self._timestep = timestep
+        self._given_shape = image_shape
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) as given, or as the module's own `image_shape` says."""
+        shape = self._given_shape or getattr(self.module, "image_shape", None)
+        if shape is None:
+            raise ShapeError("the network's image shape is not known", hint="Give image_shape=(C, H, W).")
+        return tuple(shape)  # type: ignore[return-value]
+
+    def _checked(self, x_t: Tensor, t: float | Tensor, label: int | Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        if self._given_shape is None and not hasattr(self.module, "image_shape"):
+            self._given_shape = tuple(x_t.shape[1:])  # type: ignore[assignment]
+        return super()._checked(x_t, t, label)
+
+    @torch.inference_mode()
+    def _denoise(self, x_t: Tensor, t: Tensor, label: Tensor | None) -> Tensor:
+        alpha, sigma = (per_sample(scale, x_t) for scale in self.schedule(t))
+        if self.prediction in ("eps", "score") and not bool((alpha > 0).all()):
+            raise NoiseLevelError(
+                f"where alpha_t = 0 a prediction of {self.prediction} does not determine x0",
+                got="t = 1",
+                hint="Start below t = 1.",
+            )
+        if self.classes and label is None:
+            raise LabelError("this network is class-conditional", got="no label", hint=f"Give one of {list(self.classes)}.")
+        parameter = next(self.module.parameters(), torch.empty(0))
+        time = t if self._timestep is None else self._timestep(t)
+        inputs = (x_t.to(parameter.dtype), time.to(parameter.dtype), *(() if label is None else (label,)))
+        output = self.module(*inputs)
+        if output.shape != x_t.shape:
+            raise ShapeError("the network must return images of its input's shape", got=tuple(output.shape))
+        return _TO_X0[self.prediction](x_t, output.to(x_t), alpha, sigma).clone()
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(self.module.parameters(), torch.empty(0)).device
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move the module to a device, in place; returns the denoiser itself."""
+        self.module.to(device)
+        return self
+
+    def describe(self) -> dict[str, Any]:
+        """Class, weights (hashed), prediction and schedule, as JSON-able data."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.module.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+        return {
+            "denoiser": type(self).__name__,
+            "module": type(self.module).__name__,
+            "weights": digest.hexdigest()[:16],
+            "prediction": self.prediction,
+            "schedule": self.schedule.to_json(),
+        }

@@ -1,0 +1,36 @@
+"""Float32 where it is enough, float64 where it is not.
+
+The log-weights of a softmax are large numbers of which only the differences count: at low noise -gamma/2 ‖y - phi‖² may be
+-1e5, and float32 keeps it to 0.01. Where the best candidate is far ahead this is harmless; where several are close it moves
+the answer. So every float32 pass is followed by an estimate of its own rounding error, and the queries whose estimate
+exceeds `TOLERANCE` are done again in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from patchmosaic.engine.posterior import PosteriorSum
+
+TOLERANCE = 1e-6
+
+# (queries, precision) -> the posterior of each query, and the size of the rounding error in its log-weights.
+Pass = Callable[[Tensor, Tensor], tuple[list[PosteriorSum], list[Tensor]]]
+
+
+def exact(one_pass: Pass, queries: Float[Tensor, "B C H W"], precision: Float[Tensor, " B"]) -> list[PosteriorSum]:
+    """Run `one_pass` in the dtype of `queries`, and again in float64 for the queries that float32 cannot carry."""
+    sums, log_weight_errors = one_pass(queries, precision)
+    if queries.dtype == torch.float64:
+        return sums
+    estimates = [state.rounding_error(error) for state, error in zip(sums, log_weight_errors, strict=True)]
+    redo = torch.stack(estimates).amax(0) > TOLERANCE
+    if bool(redo.any()):
+        better, _ = one_pass(queries[redo].double(), precision[redo])
+        for state, exact_state in zip(sums, better, strict=True):
+            state[redo] = exact_state
+    return sums

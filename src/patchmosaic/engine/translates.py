@@ -1,0 +1,57 @@
+"""Softmax over all circular translates of all images, by Fourier transform.
+
+    l_(n, d) = gamma (y·T_d phi_n - ‖phi_n‖²/2) + const,    (T_d phi)(p) = phi(p - d),    value T_d phi_n
+
+Both the correlation y·T_d phi_n for all d and the average sum_d w_(n, d) T_d phi_n are products in Fourier space, so the
+cost is O(N C H W log HW) a query. Always float64: a transform's error is relative to the largest term, not to the gaps.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from patchmosaic.engine.memory import plan_blocks, pool_blocks
+from patchmosaic.engine.posterior import PosteriorSum
+
+
+def translate_posterior(
+    queries: Float[Tensor, "B C H W"],
+    precision: Float[Tensor, " B"],
+    images: Float[Tensor, "N C H W"],
+    index: Int64[Tensor, " n"] | None,
+    memory_budget: int,
+) -> PosteriorSum:
+    """The posterior of each query over every image (at `index`) in every circular translation.
+
+    Raises:
+        MemoryBudgetError: `memory_budget` bytes do not hold one image against one query.
+    """
+    channels, height, width = queries.shape[1:]
+    size, pixels = (height, width), channels * height * width
+    plan = plan_blocks(
+        1,
+        len(images) if index is None else len(index),
+        pair_bytes=8 * (4 * pixels + 8 * height * width),
+        sample_bytes=8 * 8 * pixels,
+        image_bytes=8 * 4 * pixels,
+        budget=memory_budget,
+        device=queries.device,
+    )
+    whole = PosteriorSum.empty(len(queries), (channels, height, width), per_pixel=False, device=queries.device)
+    spectra = torch.fft.rfft2(queries.double())  # (B, C, H, W/2+1)
+    for block in pool_blocks(images, index, plan.candidates, torch.float64):
+        norms = block.square().sum((1, 2, 3))  # (n,)
+        transformed = torch.fft.rfft2(block)  # (n, C, H, W/2+1)
+        for sample, spectrum in enumerate(spectra):
+            correlation = torch.fft.irfft2((spectrum * transformed.conj()).sum(1), s=size)  # (n, H, W): y·T_d phi_n
+            log_weights = precision[sample].double() * (correlation - 0.5 * norms[:, None, None])
+            m = log_weights.max()
+            weights = torch.exp(log_weights - m)
+            product = (torch.fft.rfft2(weights)[:, None] * transformed).sum(0)  # (C, H, W/2+1)
+            average = torch.fft.irfft2(product, s=size)
+            part = PosteriorSum(m.view(1, 1, 1), weights.sum().view(1, 1, 1), average[None])
+            here = slice(sample, sample + 1)
+            whole[here] = whole[here].merge_(part)
+    return whole

@@ -1,0 +1,73 @@
+"""Softmax over whole images: the log-weights are one matrix product.
+
+    l_n = -gamma/2 ‖y - phi_n‖² = gamma (y·phi_n - ‖phi_n‖²/2) + const,    value phi_n
+
+The constant -gamma/2 ‖y‖² is the same for all n and drops out of the softmax.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from patchmosaic.engine.memory import plan_blocks, pool_blocks
+from patchmosaic.engine.posterior import FLOAT32_ROUNDOFF, PosteriorSum
+from patchmosaic.engine.precision import exact
+
+
+def whole_image_posterior(
+    queries: Float[Tensor, "B C H W"],
+    precision: Float[Tensor, " B"],
+    images: Float[Tensor, "N C H W"],
+    index: Int64[Tensor, " n"] | None,
+    memory_budget: int,
+) -> PosteriorSum:
+    """The posterior of each query over the images of the pool (those at `index`), in O(B N C H W) multiply-adds.
+
+    Raises:
+        MemoryBudgetError: `memory_budget` bytes do not hold one image against one query.
+    """
+
+    def one_pass(queries: Tensor, precision: Tensor) -> tuple[list[PosteriorSum], list[Tensor]]:
+        state, error = _one_pass(queries, precision, images, index, memory_budget)
+        return [state], [error]
+
+    return exact(one_pass, queries, precision)[0]
+
+
+def _one_pass(
+    queries: Tensor, precision: Tensor, images: Tensor, index: Tensor | None, memory_budget: int
+) -> tuple[PosteriorSum, Tensor]:
+    shape = tuple(queries.shape[1:])
+    pixels, itemsize = queries[0].numel(), queries.element_size()
+    plan = plan_blocks(
+        len(queries),
+        len(images) if index is None else len(index),
+        pair_bytes=4 * itemsize,
+        sample_bytes=4 * 8 * pixels,
+        image_bytes=2 * itemsize * pixels,
+        budget=memory_budget,
+        device=queries.device,
+    )
+    whole = PosteriorSum.empty(len(queries), shape, per_pixel=False, device=queries.device)
+    largest = torch.zeros((), dtype=queries.dtype, device=queries.device)
+    for block in pool_blocks(images, index, plan.candidates, queries.dtype):
+        flat = block.flatten(1)  # (n, CHW)
+        norms = flat.square().sum(1)  # (n,)
+        largest = torch.maximum(largest, norms.amax())
+        for start in range(0, len(queries), plan.samples):
+            chosen = slice(start, start + plan.samples)
+            gamma = precision[chosen, None].to(queries.dtype)
+            log_weights = gamma * (queries[chosen].flatten(1) @ flat.T - 0.5 * norms)  # (b, n)
+            m = log_weights.amax(1)
+            weights = torch.exp(log_weights - m[:, None])
+            part = PosteriorSum(
+                m.double()[:, None, None],
+                weights.sum(1).double()[:, None, None],
+                (weights @ flat).double().view(-1, *shape),
+            )
+            whole[chosen] = whole[chosen].merge_(part)
+    lengths = queries.flatten(1).norm(dim=1)
+    error = FLOAT32_ROUNDOFF * precision * (lengths * largest.sqrt() + largest)
+    return whole, error.double()[:, None, None]

@@ -1,0 +1,208 @@
+"""Training a network to predict the noise: Adam on the mean squared error of eps.
+
+    loss = mean over batch, channels and pixels of (network(alpha_t x0 + sigma_t eps, t) - eps)²
+
+Knowing nothing, the best answer is eps_hat = 0, whose loss is 1. `train` is a plain loop; which batch a step sees is in
+batches.py, how a killed run goes on is in training_state.py.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, TextIO
+
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+from torch.nn.functional import mse_loss
+
+from patchmosaic.data.imageset import ImageSet
+from patchmosaic.errors import LabelError, PatchMosaicError, ShapeError, ValueRangeError
+from patchmosaic.files import write_text
+from patchmosaic.networks.base import Network
+from patchmosaic.networks.batches import Batch, draw_batch
+from patchmosaic.networks.training_state import restore_state, save_state
+from patchmosaic.noise import NoiseSchedule
+from patchmosaic.progress import Progress, silent
+
+METRICS_FILE = "metrics.jsonl"
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Everything that the trained weights depend on, besides network, schedule and images.
+
+    Attributes:
+        steps: optimiser steps.
+        batch_size: images a step.
+        learning_rate: of the first step.
+        lr_schedule: "cosine" falls to 0 at the last step; "exponential" is the paper's factor of 0.999965 a step.
+        seed: of the order of the images, the times and the noise.
+        precision: of the convolutions; weights and moments are always float32. "auto" takes bfloat16 on processors with
+            bfloat16 arithmetic, where it is about twice as fast, and float32 on others.
+
+    Raises:
+        PatchMosaicError: a number that is not positive, or an unknown choice.
+    """
+
+    steps: int = 20_000
+    batch_size: int = 128
+    learning_rate: float = 5e-4
+    lr_schedule: Literal["cosine", "exponential", "constant"] = "cosine"
+    seed: int = 0
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "learning_rate"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise PatchMosaicError(f"{name} must be positive", got=getattr(self, name))
+        if self.lr_schedule not in ("cosine", "exponential", "constant"):
+            raise PatchMosaicError("lr_schedule must be cosine, exponential or constant", got=repr(self.lr_schedule))
+        if self.precision not in ("auto", "float32", "bfloat16"):
+            raise PatchMosaicError("precision must be auto, float32 or bfloat16", got=repr(self.precision))
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, counted from 0."""
+        match self.lr_schedule:
+            case "cosine":
+                return self.learning_rate * 0.5 * (1 + math.cos(math.pi * step / self.steps))
+            case "exponential":
+                return self.learning_rate * 0.999965**step
+            case "constant":
+                return self.learning_rate
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingResult:
+    """The loss of every step, the precision used, and the step at which this call took up the run (0 for a new one)."""
+
+    losses: Float32[Tensor, " steps"]
+    precision: Literal["float32", "bfloat16"]
+    resumed_from: int
+
+
+def train(
+    module: Network,
+    pool: ImageSet,
+    schedule: NoiseSchedule,
+    settings: TrainingSettings | None = None,
+    folder: Path | None = None,
+    *,
+    device: torch.device | str = "cpu",
+    snapshot_every: float = 60.0,
+    progress: Progress = silent,
+) -> TrainingResult:
+    """Train `module` in place; leaves it on `device`, in evaluation mode.
+
+    With a folder, the loss of each step is appended to its `metrics.jsonl`, and the state is saved at least every
+    `snapshot_every` seconds and at the end. Called again with the same arguments, it goes on from there and ends with
+    the same weights, bit for bit, as if never interrupted (same machine and number of threads), whatever the weights of
+    `module`; a finished run only loads them.
+
+    Raises:
+        ShapeError, LabelError: the network does not fit the pool.
+        CheckpointError: the folder's state is damaged, or belongs to another run.
+        ValueRangeError: the loss or the weights stopped being finite.
+    """
+    settings = settings or TrainingSettings()
+    _check_fit(module, pool)
+    device = torch.device(device)
+    precision = _resolved(settings.precision, device)
+    module.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    optimizer = torch.optim.Adam(module.parameters(), lr=settings.learning_rate)
+    identity = _identity(module, pool, schedule, settings)
+
+    losses = torch.empty(settings.steps)
+    past = torch.empty(0) if folder is None else restore_state(folder, module, optimizer, identity)
+    losses[: len(past)] = past
+    with ExitStack() as stack:
+        metrics = None if folder is None else stack.enter_context(_open_metrics(folder, past, settings))
+        saved = time.monotonic()
+        for step in range(len(past), settings.steps):
+            batch = draw_batch(pool, schedule, settings.batch_size, settings.seed, step)
+            losses[step] = _step(module, optimizer, batch, settings.rate(step), precision)
+            last = step + 1 == settings.steps
+            snapshot = folder is not None and (last or time.monotonic() - saved >= snapshot_every)
+            _check_finite(module, losses[step].item(), step, weights=last or snapshot)
+            if metrics is not None:
+                metrics.write(_metrics_line(step, losses[step].item(), settings))
+            if folder is not None and snapshot:
+                save_state(folder, module, optimizer, losses[: step + 1], identity)
+                saved = time.monotonic()
+            progress("training the network", step + 1, settings.steps)
+    module.eval()
+    return TrainingResult(losses, precision, resumed_from=len(past))
+
+
+def _step(
+    module: Network, optimizer: torch.optim.Adam, batch: Batch, rate: float, precision: Literal["float32", "bfloat16"]
+) -> float:
+    device = next(module.parameters()).device
+    x_t = batch.x_t.to(device).contiguous(memory_format=torch.channels_last)
+    label = None if batch.label is None or module.num_classes is None else batch.label.to(device)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.zero_grad()
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        eps_hat = module(x_t, batch.t.to(device), label)
+    loss = mse_loss(eps_hat.float(), batch.eps.to(device))
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def _check_fit(module: Network, pool: ImageSet) -> None:
+    if pool.image_shape[0] != module.channels:
+        raise ShapeError(f"the network takes {module.channels} channels", got=f"images of {pool.image_shape}")
+    if module.num_classes is not None:
+        if pool.labels is None:
+            raise LabelError("a class-conditional network needs labelled images", got=repr(pool))
+        if pool.classes[-1] >= module.num_classes:
+            raise LabelError(
+                f"the network has classes 0 to {module.num_classes - 1}", got=f"images of class {pool.classes[-1]}"
+            )
+
+
+def _check_finite(module: Network, loss: float, step: int, *, weights: bool) -> None:
+    finite = math.isfinite(loss) and (not weights or all(bool(p.isfinite().all()) for p in module.parameters()))
+    if not finite:
+        raise ValueRangeError(
+            "training diverged: loss and weights must stay finite",
+            got=f"a loss of {loss} at step {step + 1}",
+            hint="Lower learning_rate, and train in a new folder.",
+        )
+
+
+def _resolved(precision: Literal["auto", "float32", "bfloat16"], device: torch.device) -> Literal["float32", "bfloat16"]:
+    """A rule, not a timing: a resumed run must take the same path again."""
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    return "bfloat16" if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported() else "float32"
+
+
+def _identity(module: Network, pool: ImageSet, schedule: NoiseSchedule, settings: TrainingSettings) -> dict[str, Any]:
+    """What a run is a run of: a folder's state is taken up only where all of this is equal."""
+    return {
+        "network": {"architecture": type(module).__name__, **module.config()},
+        "schedule": schedule.to_json(),
+        "data": {"content_hash": pool.content_hash},
+        "settings": asdict(settings),
+    }
+
+
+def _open_metrics(folder: Path, past: Tensor, settings: TrainingSettings) -> TextIO:
+    """The metrics file, with a line for each step in the state: what a killed run wrote beyond it is done again."""
+    path = folder / METRICS_FILE
+    write_text(path, "".join(_metrics_line(step, loss, settings) for step, loss in enumerate(past.tolist())))
+    return path.open("a", buffering=1, encoding="utf-8")
+
+
+def _metrics_line(step: int, loss: float, settings: TrainingSettings) -> str:
+    return json.dumps({"step": step + 1, "loss": loss, "learning_rate": settings.rate(step)}) + "\n"

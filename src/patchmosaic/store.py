@@ -1,0 +1,74 @@
+"""SeedStore: one result for each seed (and class), kept as it comes: a killed job loses at most one batch.
+
+A store lives in a folder named by the fingerprint of everything its results depend on: another network, pool, scale or step
+count is another folder, and a stale result is never mistaken for a fresh one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from patchmosaic.errors import CheckpointError
+from patchmosaic.files import fingerprint, replacing, write_json
+
+SeedKey = tuple[int, int | None]  # seed number, class label
+
+
+class SeedStore:
+    """One tensor for each (seed, label), on disk or (without a folder) in memory.
+
+    Args:
+        folder: where stores live, or None.
+        name: starts the name of this store's folder.
+        description: everything the results depend on but the seed number, as JSON-able data.
+    """
+
+    def __init__(self, folder: Path | None, name: str, description: dict[str, Any]) -> None:
+        self._memory: dict[SeedKey, Tensor] = {}
+        self._folder = None if folder is None else folder / f"{name}-{fingerprint(description)}"
+        if self._folder is not None:
+            write_json(self._folder / "description.json", description)
+
+    def missing(self, keys: Iterable[SeedKey]) -> list[SeedKey]:
+        """The keys that have no result yet, in order."""
+        if self._folder is None:
+            return [key for key in keys if key not in self._memory]
+        return [key for key in keys if not self._path(key).exists()]
+
+    def put(self, key: SeedKey, result: Tensor) -> None:
+        """Keep one result."""
+        if self._folder is None:
+            self._memory[key] = result.cpu()
+            return
+        with replacing(self._path(key)) as temporary:
+            save_file({"result": result.cpu().contiguous()}, temporary)
+
+    def get(self, keys: Sequence[SeedKey]) -> Tensor:
+        """The results of `keys`, stacked in that order.
+
+        Raises:
+            CheckpointError: a file is damaged.
+        """
+        return torch.stack([self._one(key) for key in keys])
+
+    def _one(self, key: SeedKey) -> Tensor:
+        if self._folder is None:
+            return self._memory[key]
+        try:
+            return load_file(self._path(key))["result"]
+        except (SafetensorError, KeyError) as error:
+            raise CheckpointError(
+                f"a stored result is damaged ({error})", got=self._path(key), hint="Delete the file and run again."
+            ) from error
+
+    def _path(self, key: SeedKey) -> Path:
+        assert self._folder is not None
+        seed, label = key
+        return self._folder / (f"seed-{seed:06d}" + ("" if label is None else f"-class-{label}") + ".safetensors")
