@@ -157,8 +157,8 @@ class EDMSchedule(NoiseSchedule):
 
     def _time(self, level: Tensor) -> Tensor:
         low, high = self.sigma_min ** (1 / self.rho), self.sigma_max ** (1 / self.rho)
-        root: Tensor = level ** (1 / self.rho)
-        return (root - low) / (high - low)
+        time: Tensor = (level ** (1 / self.rho) - low) / (high - low)
+        return time
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def stop_at(step: int) -> Any:
 
 def stopped_run(folder: Path, step: int, settings: TrainingSettings = SETTINGS, **changes: Any) -> None:
     with pytest.raises(Stopped):
-        train(network(**changes), pool(), CosineSchedule(), settings, folder, snapshot_every=0, progress=stop_at(step))
+        train(network(**changes), pool(), CosineSchedule(), settings, folder, snapshot_every=0.0, progress=stop_at(step))
 
 
 def resumed(folder: Path, settings: TrainingSettings = SETTINGS, **changes: Any) -> tuple[ResNet, TrainingResult]:
@@ -104,7 +104,7 @@ import test_resume as here
 torch.set_num_threads(int(sys.argv[3]))
 told = lambda what, done, total: print(done, flush=True)
 settings = here.replace(here.SETTINGS, steps=120)
-here.train(here.network(), here.pool(), here.CosineSchedule(), settings, Path(sys.argv[2]), snapshot_every=0, progress=told)
+here.train(here.network(), here.pool(), here.CosineSchedule(), settings, Path(sys.argv[2]), snapshot_every=0.0, progress=told)
 """
 
 

@@ -29,7 +29,7 @@ class NetworkDenoiser(Denoiser):
         module: takes x_t (B, C, H, W) float32 and times (B,) float32; put in evaluation mode, never trained here.
         prediction: what its output means: "eps", "x0", "v" or "score".
         schedule: the schedule it was trained with.
-        image_shape: (C, H, W).
+        image_shape: (C, H, W); by default that of the first images it is called with.
         classes: the labels it was trained with, () for none; by default 0 to num_classes - 1 of the module, if it says.
         timestep: turns t in [0, 1] into the time the module expects, such as `lambda t: 999 * t`.
 
@@ -57,19 +57,12 @@ class NetworkDenoiser(Denoiser):
         known = getattr(module, "num_classes", None) or 0
         self.classes = tuple(range(known)) if classes is None else tuple(classes)
         self._timestep = timestep
-        self._given_shape = image_shape
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) as given, or as the module's own `image_shape` says."""
-        shape = self._given_shape or getattr(self.module, "image_shape", None)
-        if shape is None:
-            raise ShapeError("the network's image shape is not known", hint="Give image_shape=(C, H, W).")
-        return tuple(shape)  # type: ignore[return-value]
+        if image_shape is not None:
+            self.image_shape = image_shape
 
     def _checked(self, x_t: Tensor, t: float | Tensor, label: int | Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-        if self._given_shape is None and not hasattr(self.module, "image_shape"):
-            self._given_shape = tuple(x_t.shape[1:])  # type: ignore[assignment]
+        if not hasattr(self, "image_shape") and x_t.ndim == 4:
+            self.image_shape = (x_t.shape[1], x_t.shape[2], x_t.shape[3])
         return super()._checked(x_t, t, label)
 
     @torch.inference_mode()

@@ -1,0 +1,61 @@
+"""What all verbs share of the terminal: progress with time left, errors without a trace, JSON on request.
+
+People read standard error, programs read standard output: with --json a verb prints one JSON object there and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from patchmosaic.progress import Progress as ProgressCallback
+
+stderr = Console(stderr=True, highlight=False)
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on standard output.")]
+Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1 ...")]
+Budget = Annotated[float, typer.Option("--memory-budget", help="GiB that an analytic denoiser may allocate.", min=0.001)]
+
+
+def budget_bytes(gibibytes: float) -> int:
+    """A memory budget as the library takes it."""
+    return int(gibibytes * 2**30)
+
+
+def say(message: str) -> None:
+    """One line for the reader."""
+    stderr.print(message)
+
+
+def print_json(result: Any) -> None:
+    """The result, for a program."""
+    typer.echo(json.dumps(result, allow_nan=False))
+
+
+@contextmanager
+def progress_bars() -> Iterator[ProgressCallback]:
+    """A progress callback that draws one bar for each piece of work, with the time it still needs."""
+    columns = (
+        TextColumn("{task.description:<24}"),
+        BarColumn(bar_width=32),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("elapsed,"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+    )
+    with Progress(*columns, console=stderr) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def advance(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
+
+        yield advance

@@ -1,0 +1,82 @@
+"""`patchmosaic sample`: what a network or a machine draws."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from patchmosaic.cli.console import Budget, Device, Json, budget_bytes, print_json, progress_bars, say
+from patchmosaic.cli.train import Classes, class_key
+
+
+def sample(
+    source: Annotated[Path, typer.Argument(help="A run folder, or data as for `train`.")],
+    denoiser: Annotated[str, typer.Option(help="network (of a run), IS, ES, LS, ELS, bbELS or Wiener.")] = "bbELS",
+    seeds: Annotated[int, typer.Option(help="Draw seeds 0 to this.", min=1)] = 16,
+    steps: Annotated[int, typer.Option(help="DDIM steps.", min=1)] = 20,
+    patch_size: Annotated[
+        int | None, typer.Option(help="One patch size at all noise levels; by default the calibrated scale.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for samples.png and samples.safetensors.")] = None,
+    image_size: Annotated[int | None, typer.Option(help="For data: resize to this side.")] = None,
+    limit: Annotated[int | None, typer.Option(help="For data: use the first so many images.")] = None,
+    classes: Classes = None,
+    memory_budget: Budget = 1.0,
+    device: Device = "cpu",
+    json: Json = False,
+) -> None:
+    """Draw images from noise with a network, or in closed form from data alone: no training needed.
+
+    Examples: `patchmosaic sample digits --denoiser ELS --patch-size 3`, `patchmosaic sample runs/fashion --denoiser network`
+    """
+    import safetensors.torch
+
+    from patchmosaic.denoisers import Denoiser
+    from patchmosaic.errors import CheckpointError
+    from patchmosaic.files import replacing
+    from patchmosaic.generation import generate
+    from patchmosaic.plots.grid import save_png
+    from patchmosaic.runs import DataSource, Run, build_machine
+    from patchmosaic.sampling import seed_labels
+
+    budget = budget_bytes(memory_budget)
+    is_run = (source / "run.json").exists()
+    run = Run(source) if is_run else None
+    if denoiser == "network" and run is None:
+        raise CheckpointError("only a run has a network", got=source, hint="Train one, or choose a machine.")
+    with progress_bars() as progress:
+        if run is not None:
+            pool, network = run.pool, run.network(device)
+            drawer: Denoiser
+            if denoiser == "network":
+                drawer = network
+            elif patch_size is None:
+                drawer = run.machine(denoiser, schedule=network.schedule, memory_budget=budget)
+            else:
+                drawer = build_machine(denoiser, pool, patch_size, schedule=network.schedule, memory_budget=budget)
+        else:
+            names = tuple(class_key(name) for name in classes) if classes else None
+            pool = DataSource(str(source), image_size, names, limit).load(progress)
+            drawer = build_machine(denoiser, pool, patch_size, memory_budget=budget)
+        labels = seed_labels(seeds, pool.classes) if drawer.classes else None
+        images = generate(
+            drawer.to(device),
+            range(seeds),
+            steps=steps,
+            labels=labels,
+            image_shape=pool.image_shape,
+            keep=None if run is None else run.samples_folder,
+            name=denoiser,
+            progress=progress,
+        )
+    folder = out or (source if is_run else Path("samples")) / f"{denoiser}-{steps}"
+    tensors = {"images": images} if labels is None else {"images": images, "labels": labels}
+    with replacing(folder / "samples.safetensors") as temporary:
+        safetensors.torch.save_file(tensors, temporary)
+    save_png(folder / "samples.png", images)
+    if json:
+        print_json({"denoiser": denoiser, "seeds": seeds, "steps": steps, "folder": str(folder)})
+    else:
+        say(f"{seeds} samples of {denoiser} in {folder}: samples.png, samples.safetensors")

@@ -1,0 +1,105 @@
+"""Summary: the median of a metric with its 95% interval, one line a machine, before a strip of all seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from jaxtyping import Float64
+
+from patchmosaic.comparison import METRICS, Comparison, Interval
+from patchmosaic.errors import PatchMosaicError
+from patchmosaic.plots.display import Display
+from patchmosaic.plots.style import BODY, COLUMN, SMALL, TITLE, Theme, colours, dress, known_machines
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+METRIC_NAMES = {
+    "r": "Pearson correlation r",
+    "r2": "squared correlation r²",
+    "R2": "coefficient of determination R²",
+    "cosine": "cosine similarity",
+    "mse": "mean squared error",
+}
+
+
+class SummaryDisplay(Display):
+    """One line a machine.
+
+    Args:
+        values: machine -> (S,) the metric of each seed, from top to bottom.
+        intervals: machine -> median and interval.
+        metric: "r", "r2", "R2", "cosine" or "mse".
+        palette: machine -> colour.
+    """
+
+    def __init__(
+        self,
+        values: dict[str, Float64[np.ndarray, " S"]],
+        intervals: dict[str, Interval],
+        metric: str,
+        palette: dict[str, str],
+    ) -> None:
+        self.values, self.intervals, self.metric, self.palette = values, intervals, metric, palette
+
+    @classmethod
+    def from_comparison(cls, comparison: Comparison, machines: Sequence[str] | None = None, metric: str = "r") -> Self:
+        """Machines of a comparison, by default all.
+
+        Raises:
+            PatchMosaicError: the comparison has no such machine or metric.
+        """
+        if metric not in METRICS:
+            raise PatchMosaicError("no such metric", got=repr(metric), hint=f"Known: {', '.join(METRICS)}.")
+        names = known_machines(comparison, machines)
+        values = {name: comparison.per_seed[name][metric].numpy() for name in names}
+        intervals = {name: comparison.median(name, metric) for name in names}
+        return cls(values, intervals, metric, colours(comparison.images))
+
+    @property
+    def size(self) -> tuple[float, float]:
+        return COLUMN, 0.75 + 0.34 * max(2, len(self.values))
+
+    @property
+    def alt(self) -> str:
+        medians = ", ".join(f"{name} {interval}" for name, interval in self.intervals.items())
+        return f"Median {METRIC_NAMES[self.metric]} over seeds with 95% intervals: {medians}."
+
+    def _draw(self, ax: Axes, theme: Theme) -> None:
+        for y, (name, values) in enumerate(self.values.items()):
+            colour, interval = self.palette[name], self.intervals[name]
+            ax.scatter(values, y + _spread(len(values)), s=7, color=colour, alpha=0.28, linewidths=0)
+            ax.plot([interval.low, interval.high], [y, y], color=colour, linewidth=4.5, solid_capstyle="round")
+            ax.scatter([interval.value], [y], s=30, color=colour, edgecolors=theme.paper, linewidths=1.1, zorder=4)
+            ax.annotate(
+                f"{interval.value:.2f}",
+                (1.0, y),
+                xycoords=("axes fraction", "data"),
+                xytext=(6, 0),
+                textcoords="offset points",
+                fontsize=BODY,
+                color=theme.ink,
+                va="center",
+            )
+        dress(
+            ax,
+            theme,
+            title="Median over seeds, 95% interval",
+            xlabel=f"{METRIC_NAMES[self.metric]} with the network's image",
+            grid="x",
+        )
+        ax.set_yticks(range(len(self.values)), list(self.values))
+        ax.tick_params(axis="y", labelsize=TITLE, labelcolor=theme.ink, length=0)
+        ax.tick_params(axis="x", labelsize=SMALL)
+        ax.spines["left"].set_visible(False)
+        ax.set_ylim(len(self.values) - 0.5, -0.5)
+        if self.metric != "mse":
+            ax.set_xlim(right=1.005)
+
+
+def _spread(count: int) -> Float64[np.ndarray, " n"]:
+    """Heights in [-0.28, 0.28] that keep neighbours in the list apart: the golden ratio's sequence, the same each time."""
+    golden = 0.6180339887498949
+    return ((np.arange(count) * golden) % 1.0 - 0.5) * 0.56
