@@ -45,7 +45,7 @@ class NoiseSchedule(ABC):
         Raises:
             NoiseLevelError: a time lies outside [0, 1].
         """
-        time = torch.as_tensor(t).double()
+        time = as_times(t)
         if not bool(((time >= 0) & (time <= 1)).all()):
             raise NoiseLevelError("times must lie in [0, 1]", got=t, hint="t = 0 is clean data, t = 1 is noise.")
         return self._scales(time)
@@ -62,7 +62,7 @@ class NoiseSchedule(ABC):
 
     def time_of_snr(self, snr: float | Tensor) -> Float64[Tensor, ...]:
         """The inverse of `snr`: the t in [0, 1] whose signal-to-noise ratio is given, clamped to the schedule's ends."""
-        ratio = torch.as_tensor(snr).double()
+        ratio = as_times(snr)
         if not bool((ratio >= 0).all()):
             raise NoiseLevelError("a signal-to-noise ratio is at least 0", got=snr)
         return self._time(ratio.rsqrt()).clamp(0.0, 1.0)
@@ -170,6 +170,11 @@ class FlowMatchingSchedule(NoiseSchedule):
 
     def _time(self, level: Tensor) -> Tensor:
         return (level / (1 + level)).nan_to_num(nan=1.0)
+
+
+def as_times(t: float | Tensor) -> Float64[Tensor, ...]:
+    """Times or ratios in float64. A Python number goes there directly: by way of float32 it would be another time."""
+    return t.double() if isinstance(t, Tensor) else torch.tensor(t, dtype=torch.float64)
 
 
 SCHEDULES: dict[str, type[NoiseSchedule]] = {

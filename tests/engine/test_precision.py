@@ -42,16 +42,16 @@ def naive(y, pool, gamma):
 def patches(rule):
     def run(y, pool, gammas):
         shifts = rule(SIDE)
-        return patch_posteriors(y, gammas, pool, None, shifts, shifts, DEFAULT_BUDGET)[0].mean()
+        return patch_posteriors(y.double(), gammas, pool, None, shifts, shifts, y.dtype, DEFAULT_BUDGET)[0].mean()
 
     return run
 
 
 WHOLE = 2 * SIDE + 1  # a window that shows every pixel the whole image, so that all machines meet the same tie
 MACHINES = {
-    "ideal": (lambda y, pool, gammas: whole_image_posterior(y, gammas, pool, None, DEFAULT_BUDGET).mean(), oracle.ideal),
+    "ideal": (lambda y, pool, gammas: whole_image_posterior(y.double(), gammas, pool, None, y.dtype, DEFAULT_BUDGET).mean(), oracle.ideal),
     "equivariant": (
-        lambda y, pool, gammas: translate_posterior(y, gammas, pool, None, DEFAULT_BUDGET).mean(),
+        lambda y, pool, gammas: translate_posterior(y.double(), gammas, pool, None, DEFAULT_BUDGET).mean(),
         oracle.equivariant,
     ),
     "local": (patches(lambda side: same_position(side, [WHOLE])), lambda *a: oracle.local(*a, WHOLE)),
@@ -69,7 +69,7 @@ def test_near_ties_match_the_oracle(machine, seed):
     y, pool, gamma = near_tie(seed)
     run, truth = MACHINES[machine]
     expected = truth(y.numpy(), pool.numpy(), 1.0, 1 / math.sqrt(gamma))
-    assert relative_error(run(y, pool, torch.full((3,), gamma, dtype=torch.float64)), expected) < 1e-6
+    assert relative_error(run(y, pool, torch.full((3,), gamma, dtype=torch.float64)), expected) < 1e-5
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -87,7 +87,7 @@ def test_only_the_queries_that_need_it_are_changed_and_only_for_the_better(machi
     result = run(y, pool, gammas)
     for b in range(3):
         expected = truth(y[b : b + 1].numpy(), pool.numpy(), 1.0, 1 / math.sqrt(gammas[b]))
-        assert relative_error(result[b : b + 1], expected) < 1e-6
+        assert relative_error(result[b : b + 1], expected) < 1e-5
 
 
 def fixed_pass(s, log_weight_error):
@@ -108,7 +108,7 @@ def fixed_pass(s, log_weight_error):
 def test_a_second_pass_is_made_for_the_doubtful_queries_alone():
     one_pass, calls = fixed_pass(2.0, torch.tensor([1e-12, 1e-2, 1e-12, 1e-1], dtype=torch.float64))
     y, gammas = torch.zeros(4, 1, 2, 2), torch.ones(4, dtype=torch.float64)
-    (state,) = exact(one_pass, y, gammas)
+    (state,) = exact(one_pass, y.double(), gammas, y.dtype)
     assert calls == [(torch.float32, 4), (torch.float64, 2)]
     assert state.mean()[:, 0, 0, 0].tolist() == [0.5, 1.0, 0.5, 1.0]
 
@@ -116,17 +116,17 @@ def test_a_second_pass_is_made_for_the_doubtful_queries_alone():
 def test_doubt_counts_only_where_weights_can_move():
     """With one candidate (s = 1) an error in its log-weight changes nothing."""
     one_pass, calls = fixed_pass(1.0, torch.full((4,), 1e3, dtype=torch.float64))
-    exact(one_pass, torch.zeros(4, 1, 2, 2), torch.ones(4, dtype=torch.float64))
+    exact(one_pass, torch.zeros(4, 1, 2, 2, dtype=torch.float64), torch.ones(4, dtype=torch.float64), torch.float32)
     assert calls == [(torch.float32, 4)]
 
 
 def test_an_undefined_estimate_is_a_doubt():
     one_pass, calls = fixed_pass(2.0, torch.full((4,), math.nan, dtype=torch.float64))
-    exact(one_pass, torch.zeros(4, 1, 2, 2), torch.ones(4, dtype=torch.float64))
+    exact(one_pass, torch.zeros(4, 1, 2, 2, dtype=torch.float64), torch.ones(4, dtype=torch.float64), torch.float32)
     assert calls == [(torch.float32, 4), (torch.float64, 4)]
 
 
 def test_float64_queries_are_done_once():
     one_pass, calls = fixed_pass(2.0, torch.full((4,), 1.0, dtype=torch.float64))
-    exact(one_pass, torch.zeros(4, 1, 2, 2, dtype=torch.float64), torch.ones(4, dtype=torch.float64))
+    exact(one_pass, torch.zeros(4, 1, 2, 2, dtype=torch.float64), torch.ones(4, dtype=torch.float64), torch.float64)
     assert calls == [(torch.float64, 4)]

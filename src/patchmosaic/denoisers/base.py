@@ -11,14 +11,17 @@ settled here.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Self
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from patchmosaic.errors import LabelError, NoiseLevelError, ShapeError, ValueRangeError
-from patchmosaic.noise import NoiseSchedule
+from patchmosaic.noise import NoiseSchedule, as_times
+
+# Not typing.Self: the run-time shape checks of the tests decorate methods one by one, where Self has no meaning.
+SomeDenoiser = TypeVar("SomeDenoiser", bound="Denoiser")
 
 
 class Denoiser(ABC):
@@ -44,7 +47,7 @@ class Denoiser(ABC):
         """Where it computes, and where x_t must be."""
 
     @abstractmethod
-    def to(self, device: torch.device | str) -> Self:
+    def to(self: SomeDenoiser, device: torch.device | str) -> SomeDenoiser:
         """Move to a device, in place; returns the denoiser itself."""
 
     @abstractmethod
@@ -100,11 +103,11 @@ class Denoiser(ABC):
             raise ShapeError(f"x_t must be on {self.device}", got=x_t.device, hint=f"Try x_t.to({str(self.device)!r}).")
         if not bool(torch.isfinite(x_t).all()):
             raise ValueRangeError("x_t must be finite", got="NaN or infinity")
-        times = _one_a_sample(t, len(x_t), "t").double().to(x_t.device)
+        times = _one_a_sample(as_times(t), len(x_t), "t").to(x_t.device)
         _, sigma = self.schedule(times)
         if not bool((sigma > 0).all()):
             raise NoiseLevelError("sigma_t must be positive", got=f"t = {t}", hint="At t = 0 x_t is the clean image itself.")
-        labels = None if label is None else _one_a_sample(label, len(x_t), "label").long().to(x_t.device)
+        labels = None if label is None else _one_a_sample(torch.as_tensor(label), len(x_t), "label").long().to(x_t.device)
         if labels is not None:
             self._check_labels(labels)
         return x_t, times, labels
@@ -117,12 +120,11 @@ class Denoiser(ABC):
             raise LabelError("no images of this class", got=unknown, hint=f"Known classes: {list(self.classes)}.")
 
     def _scales_like(self, x_t: Tensor, t: float | Tensor) -> tuple[Tensor, Tensor]:
-        alpha, sigma = self.schedule(_one_a_sample(t, len(x_t), "t").double())
+        alpha, sigma = self.schedule(_one_a_sample(as_times(t), len(x_t), "t"))
         return per_sample(alpha, x_t), per_sample(sigma, x_t)
 
 
-def _one_a_sample(value: float | Tensor, batch: int, name: str) -> Tensor:
-    tensor = torch.as_tensor(value)
+def _one_a_sample(tensor: Tensor, batch: int, name: str) -> Tensor:
     if tensor.ndim == 0:
         return tensor.expand(batch)
     if tensor.shape != (batch,):
@@ -130,8 +132,8 @@ def _one_a_sample(value: float | Tensor, batch: int, name: str) -> Tensor:
     return tensor
 
 
-def per_sample(scale: Float64[Tensor, " B"], images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 1 1 1"]:
-    """A scale a sample, shaped, typed and placed to multiply images."""
+def per_sample(scale: Float64[Tensor, " b"], images: Float[Tensor, "B C H W"]) -> Float[Tensor, "b 1 1 1"]:
+    """A scale a sample, or one for all, shaped, typed and placed to multiply images."""
     return scale.to(images)[:, None, None, None]
 
 

@@ -10,6 +10,7 @@ References:
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from patchmosaic.denoisers.posterior import PosteriorDenoiser
@@ -20,5 +21,7 @@ from patchmosaic.engine.translates import translate_posterior
 class EquivariantDenoiser(PosteriorDenoiser):
     """The Bayes denoiser of the translation-augmented training set (ES machine). Arguments: see PosteriorDenoiser."""
 
-    def _posterior(self, queries: Tensor, precision: Tensor, levels: Tensor, index: Tensor | None) -> PosteriorSum:
+    def _posterior(
+        self, queries: Tensor, precision: Tensor, levels: Tensor, index: Tensor | None, dtype: torch.dtype
+    ) -> PosteriorSum:
         return translate_posterior(queries, precision, self._images, index, self.memory_budget)

@@ -10,6 +10,7 @@ References:
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from patchmosaic.denoisers.posterior import PosteriorDenoiser
@@ -20,5 +21,7 @@ from patchmosaic.engine.whole import whole_image_posterior
 class IdealDenoiser(PosteriorDenoiser):
     """The Bayes denoiser of the training set (IS machine). Arguments: see PosteriorDenoiser."""
 
-    def _posterior(self, queries: Tensor, precision: Tensor, levels: Tensor, index: Tensor | None) -> PosteriorSum:
-        return whole_image_posterior(queries, precision, self._images, index, self.memory_budget)
+    def _posterior(
+        self, queries: Tensor, precision: Tensor, levels: Tensor, index: Tensor | None, dtype: torch.dtype
+    ) -> PosteriorSum:
+        return whole_image_posterior(queries, precision, self._images, index, dtype, self.memory_budget)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,7 @@ class NetworkDenoiser(Denoiser):
         module: takes x_t (B, C, H, W) float32 and times (B,) float32; put in evaluation mode, never trained here.
         prediction: what its output means: "eps", "x0", "v" or "score".
         schedule: the schedule it was trained with.
-        image_shape: (C, H, W); by default that of the first images it is called with.
+        image_shape: (C, H, W); by default the module's own `image_shape`, or that of the first images it gets.
         classes: the labels it was trained with, () for none; by default 0 to num_classes - 1 of the module, if it says.
         timestep: turns t in [0, 1] into the time the module expects, such as `lambda t: 999 * t`.
 
@@ -57,15 +57,15 @@ class NetworkDenoiser(Denoiser):
         known = getattr(module, "num_classes", None) or 0
         self.classes = tuple(range(known)) if classes is None else tuple(classes)
         self._timestep = timestep
-        if image_shape is not None:
-            self.image_shape = image_shape
+        if (shape := image_shape or getattr(module, "image_shape", None)) is not None:
+            self.image_shape = shape
 
     def _checked(self, x_t: Tensor, t: float | Tensor, label: int | Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
         if not hasattr(self, "image_shape") and x_t.ndim == 4:
             self.image_shape = (x_t.shape[1], x_t.shape[2], x_t.shape[3])
         return super()._checked(x_t, t, label)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _denoise(self, x_t: Tensor, t: Tensor, label: Tensor | None) -> Tensor:
         alpha, sigma = (per_sample(scale, x_t) for scale in self.schedule(t))
         if self.prediction in ("eps", "score") and not bool((alpha > 0).all()):
@@ -77,25 +77,27 @@ class NetworkDenoiser(Denoiser):
         if self.classes and label is None:
             raise LabelError("this network is class-conditional", got="no label", hint=f"Give one of {list(self.classes)}.")
         parameter = next(self.module.parameters(), torch.empty(0))
-        time = t if self._timestep is None else self._timestep(t)
-        inputs = (x_t.to(parameter.dtype), time.to(parameter.dtype), *(() if label is None else (label,)))
+        inputs = (x_t.to(parameter.dtype), self._time(t).to(parameter.dtype), *(() if label is None else (label,)))
         output = self.module(*inputs)
         if output.shape != x_t.shape:
             raise ShapeError("the network must return images of its input's shape", got=tuple(output.shape))
         return _TO_X0[self.prediction](x_t, output.to(x_t), alpha, sigma).clone()
+
+    def _time(self, t: Tensor) -> Tensor:
+        return t if self._timestep is None else self._timestep(t)
 
     @property
     def device(self) -> torch.device:
         """Where it computes."""
         return next(self.module.parameters(), torch.empty(0)).device
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str) -> NetworkDenoiser:
         """Move the module to a device, in place; returns the denoiser itself."""
         self.module.to(device)
         return self
 
     def describe(self) -> dict[str, Any]:
-        """Class, weights (hashed), prediction and schedule, as JSON-able data."""
+        """Class, weights (hashed), prediction and schedule, as JSON-able data; the module's idea of time by three examples."""
         digest = hashlib.sha256()
         for name, tensor in sorted(self.module.state_dict().items()):
             digest.update(name.encode())
@@ -105,5 +107,7 @@ class NetworkDenoiser(Denoiser):
             "module": type(self.module).__name__,
             "weights": digest.hexdigest()[:16],
             "prediction": self.prediction,
+            "classes": list(self.classes),
+            "timestep": self._time(torch.tensor([0.25, 0.5, 1.0], dtype=torch.float64)).tolist(),
             "schedule": self.schedule.to_json(),
         }

@@ -70,26 +70,28 @@ class PatchDenoiser(PosteriorDenoiser):
         queries, precision = self._queries(x_t, times)
         x0_hats = x_t.new_empty(len(patch_sizes), *x_t.shape)
         for value, samples in present_labels(labels):
-            sums = self._patch_posteriors(queries[samples], precision[samples], patch_sizes, self._index(value))
+            sums = self._patch_posteriors(queries[samples], precision[samples], patch_sizes, self._index(value), x_t.dtype)
             x0_hats[:, samples] = torch.stack([state.mean() for state in sums]).to(x_t)
         return x0_hats
 
-    def _posterior(self, queries: Tensor, precision: Tensor, levels: Tensor, index: Tensor | None) -> PosteriorSum:
+    def _posterior(
+        self, queries: Tensor, precision: Tensor, levels: Tensor, index: Tensor | None, dtype: torch.dtype
+    ) -> PosteriorSum:
         if isinstance(self.patch_size, int):
-            return self._patch_posteriors(queries, precision, [self.patch_size], index)[0]
+            return self._patch_posteriors(queries, precision, [self.patch_size], index, dtype)[0]
         sizes = torch.tensor([self.patch_size(level) for level in levels.tolist()], device=queries.device)
         whole = PosteriorSum.empty(len(queries), self.image_shape, per_pixel=True, device=queries.device)
         for size in sizes.unique().tolist():
             here = (sizes == size).nonzero()[:, 0]
-            whole[here] = self._patch_posteriors(queries[here], precision[here], [size], index)[0]
+            whole[here] = self._patch_posteriors(queries[here], precision[here], [size], index, dtype)[0]
         return whole
 
     def _patch_posteriors(
-        self, queries: Tensor, precision: Tensor, patch_sizes: Sequence[int], index: Tensor | None
+        self, queries: Tensor, precision: Tensor, patch_sizes: Sequence[int], index: Tensor | None, dtype: torch.dtype
     ) -> list[PosteriorSum]:
         _, height, width = self.image_shape
         rows, columns = self._shifts(height, patch_sizes), self._shifts(width, patch_sizes)
-        return patch_posteriors(queries, precision, self._images, index, rows, columns, self.memory_budget)
+        return patch_posteriors(queries, precision, self._images, index, rows, columns, dtype, self.memory_budget)
 
     def describe(self) -> dict[str, Any]:
         """Class, pool, schedule and patch size, as JSON-able data."""

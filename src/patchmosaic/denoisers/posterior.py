@@ -9,10 +9,10 @@ A machine says which candidates there are; samples with the same label share a p
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, Self
+from typing import Any, TypeVar
 
 import torch
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from patchmosaic.data.imageset import ImageSet
@@ -20,6 +20,8 @@ from patchmosaic.denoisers.base import Denoiser, present_labels
 from patchmosaic.engine.memory import DEFAULT_BUDGET
 from patchmosaic.engine.posterior import PosteriorSum
 from patchmosaic.noise import CosineSchedule, NoiseSchedule
+
+SomePosterior = TypeVar("SomePosterior", bound="PosteriorDenoiser")
 
 
 class PosteriorDenoiser(Denoiser):
@@ -43,7 +45,9 @@ class PosteriorDenoiser(Denoiser):
         }
 
     @abstractmethod
-    def _posterior(self, queries: Tensor, precision: Tensor, levels: Tensor, index: Tensor | None) -> PosteriorSum:
+    def _posterior(
+        self, queries: Tensor, precision: Tensor, levels: Tensor, index: Tensor | None, dtype: torch.dtype
+    ) -> PosteriorSum:
         """The posterior of each query over the pool's images at `index`; `levels` (B,) are sigma_t / alpha_t."""
 
     def _denoise(self, x_t: Tensor, t: Tensor, label: Tensor | None) -> Tensor:
@@ -51,15 +55,18 @@ class PosteriorDenoiser(Denoiser):
         queries, precision = self._queries(x_t, t)
         levels = self.schedule.noise_level(t)
         for value, samples in present_labels(label):
-            posterior = self._posterior(queries[samples], precision[samples], levels[samples], self._index(value))
+            posterior = self._posterior(queries[samples], precision[samples], levels[samples], self._index(value), x_t.dtype)
             x0_hat[samples] = posterior.mean().to(x_t)
         return x0_hat
 
-    def _queries(self, x_t: Tensor, t: Tensor) -> tuple[Float[Tensor, "B C H W"], Float64[Tensor, " B"]]:
-        """(y, gamma). Where alpha_t = 0 nothing is seen: gamma = 0 makes all weights equal, whatever y."""
+    def _queries(self, x_t: Tensor, t: Tensor) -> tuple[Float64[Tensor, "B C H W"], Float64[Tensor, " B"]]:
+        """(y, gamma), in float64 so that nothing of x_t is lost to the division.
+
+        Where alpha_t = 0 nothing is seen: gamma = 0 makes all weights equal, whatever y.
+        """
         alpha, _ = self.schedule(t)
         visible = torch.where(alpha > 0, alpha, torch.ones_like(alpha))
-        return (x_t.double() / visible[:, None, None, None]).to(x_t), self.schedule.snr(t)
+        return x_t.double() / visible[:, None, None, None], self.schedule.snr(t)
 
     def _index(self, label: int | None) -> Int64[Tensor, " n"] | None:
         return None if label is None else self._of_class[label]
@@ -69,7 +76,7 @@ class PosteriorDenoiser(Denoiser):
         """Where it computes."""
         return self._images.device
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self: SomePosterior, device: torch.device | str) -> SomePosterior:
         """Move the pool to a device, in place; returns the denoiser itself."""
         self._images = self._images.to(device)
         self._of_class = {label: index.to(device) for label, index in self._of_class.items()}

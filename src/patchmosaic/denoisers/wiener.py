@@ -12,7 +12,7 @@ References:
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 import torch
 from jaxtyping import Float64
@@ -63,9 +63,9 @@ class WienerDenoiser(Denoiser):
         """Where it computes."""
         return self._device
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str) -> WienerDenoiser:
         """Fit and apply on a device; returns the denoiser itself."""
-        self._device = torch.device(device)
+        self._device = torch.empty(0, device=device).device  # "cuda" becomes "cuda:0"
         self._fitted = {
             label: (mean.to(device), axes.to(device), variances.to(device))
             for label, (mean, axes, variances) in self._fitted.items()

@@ -16,7 +16,10 @@ from torch import Tensor
 from patchmosaic.errors import MemoryBudgetError
 
 DEFAULT_BUDGET = 2**30
-CACHE_BYTES = 3 * 2**20
+CACHE_BYTES = 16 * 2**20
+
+# Every plan counts in float64, because any query may have to be done again in it.
+WIDEST = 8
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ def plan_blocks(
     Args:
         pair_bytes: scratch for one query against one pool image.
         sample_bytes: state kept for one query.
-        image_bytes: one pool image in working precision.
+        image_bytes: one pool image in float64.
 
     Raises:
         MemoryBudgetError: one query against one image does not fit.

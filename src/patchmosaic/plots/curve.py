@@ -11,7 +11,7 @@ from jaxtyping import Float64
 
 from patchmosaic.errors import CheckpointError
 from patchmosaic.plots.display import Display
-from patchmosaic.plots.style import COLUMN, SMALL, Theme, dress
+from patchmosaic.plots.style import COLUMN, SMALL, Theme, dress, plain_log
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,6 +84,7 @@ class TrainingCurveDisplay(Display):
         ax.fill_between(steps, low, high, color=theme.ink, alpha=0.14, linewidth=0)
         ax.plot(steps, [self.losses[group].mean() for group in groups], color=theme.ink, linewidth=1.4)
         ax.set_yscale("log")
+        plain_log(ax.yaxis, (1.0, 2.0, 5.0))
         dress(
             ax,
             theme,

@@ -11,7 +11,7 @@ from jaxtyping import Float64
 from patchmosaic.comparison import METRICS, Comparison, Interval
 from patchmosaic.errors import PatchMosaicError
 from patchmosaic.plots.display import Display
-from patchmosaic.plots.style import BODY, COLUMN, SMALL, TITLE, Theme, colours, dress, known_machines
+from patchmosaic.plots.style import BODY, COLUMN, SMALL, TITLE, Theme, colours, dress, known_machines, signed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,11 +70,11 @@ class SummaryDisplay(Display):
     def _draw(self, ax: Axes, theme: Theme) -> None:
         for y, (name, values) in enumerate(self.values.items()):
             colour, interval = self.palette[name], self.intervals[name]
-            ax.scatter(values, y + _spread(len(values)), s=7, color=colour, alpha=0.28, linewidths=0)
+            ax.scatter(values, y + _spread(len(values)), s=7, color=colour, alpha=0.35, linewidths=0)
             ax.plot([interval.low, interval.high], [y, y], color=colour, linewidth=4.5, solid_capstyle="round")
             ax.scatter([interval.value], [y], s=30, color=colour, edgecolors=theme.paper, linewidths=1.1, zorder=4)
             ax.annotate(
-                f"{interval.value:.2f}",
+                signed(interval.value),
                 (1.0, y),
                 xycoords=("axes fraction", "data"),
                 xytext=(6, 0),

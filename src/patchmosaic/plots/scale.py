@@ -14,7 +14,7 @@ from patchmosaic.calibration import Calibration
 from patchmosaic.errors import PatchMosaicError
 from patchmosaic.locality import LARGEST_NOISE_LEVEL
 from patchmosaic.plots.display import Display
-from patchmosaic.plots.style import COLUMN, SMALL, Theme, colours, dress
+from patchmosaic.plots.style import COLUMN, SMALL, Theme, colours, dress, plain_log
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,6 +85,7 @@ class LocalityScaleDisplay(Display):
                 color=theme.muted,
             )
         ax.set_xscale("log")
+        plain_log(ax.xaxis)
         dress(
             ax,
             theme,

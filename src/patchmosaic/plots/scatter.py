@@ -12,7 +12,7 @@ from jaxtyping import Float64
 
 from patchmosaic.comparison import BASELINE, Comparison
 from patchmosaic.plots.display import Display
-from patchmosaic.plots.style import BODY, COLUMN, SMALL, Theme, colours, dress, known_machines
+from patchmosaic.plots.style import BODY, COLUMN, SMALL, Theme, colours, dress, known_machines, signed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,7 +46,7 @@ class ScatterDisplay(Display):
 
     @property
     def size(self) -> tuple[float, float]:
-        return COLUMN, COLUMN + 0.1
+        return COLUMN, 3.2
 
     @property
     def fraction(self) -> float:
@@ -63,11 +63,12 @@ class ScatterDisplay(Display):
         x, y = self.medians
         return (
             f"Scatter of {len(self.ideal_r)} seeds, r of {BASELINE} across and r of {self.machine} up. {self.machine} is "
-            f"larger on {self.fraction:.0%}; medians {x:.2f} and {y:.2f}."
+            f"larger on {self.fraction:.0%}; medians {signed(x)} and {signed(y)}."
         )
 
     def _draw(self, ax: Axes, theme: Theme) -> None:
         low = min(0.0, float(np.floor(10 * min(self.ideal_r.min(), self.machine_r.min())) / 10))
+        share = 1 - low
         x, y = self.medians
         ax.fill_between([low, 1], [low, 1], 1, color=self.colour, alpha=0.1, linewidth=0)
         ax.plot([low, 1], [low, 1], color=theme.muted, linewidth=0.8)
@@ -87,15 +88,15 @@ class ScatterDisplay(Display):
             [x], [y], s=48, marker="D", color=theme.ink, edgecolors=theme.paper, linewidths=0.8, zorder=4, label="median"
         )
         ax.annotate(
-            f"medians\n{x:.2f} | {y:.2f}",
+            f"median r\n{BASELINE} {signed(x)}\n{self.machine} {signed(y)}",
             (x, y),
-            xytext=(7, -5),
+            xytext=(7, -5) if x < 1 - 0.3 * share else (-7, -5),
+            ha="left" if x < 1 - 0.3 * share else "right",
             textcoords="offset points",
             fontsize=SMALL,
             color=theme.ink,
             va="top",
         )
-        share = 1 - low
         ax.text(
             low + 0.03 * share, 1 - 0.03 * share, f"{self.machine} predicts better", fontsize=BODY, color=theme.ink, va="top"
         )

@@ -16,7 +16,7 @@ from patchmosaic.comparison import Comparison
 from patchmosaic.errors import PatchMosaicError
 from patchmosaic.plots.display import Display
 from patchmosaic.plots.grid import to_pixels
-from patchmosaic.plots.style import BODY, PAGE, SMALL, TITLE, Theme, colours, known_machines
+from patchmosaic.plots.style import BODY, PAGE, SMALL, TITLE, Theme, colours, known_machines, signed
 from patchmosaic.sampling import seeds
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 # Noise is shown at a third of its size: three standard deviations span black to white.
 NOISE_SPAN = 3.0
-# Inches.
-_LABELS, _HEADINGS, _CAPTION, _NUMBER, _GAP, _LARGEST_CELL = 1.12, 0.24, 0.22, 0.135, 0.05, 0.8
+# Inches; narrower than _NARROW the captions are short.
+_LABELS, _HEADINGS, _CAPTION, _NUMBER, _GAP, _LARGEST_CELL, _NARROW = 1.12, 0.24, 0.22, 0.135, 0.05, 0.8, 5.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +52,13 @@ class SideBySideDisplay(Display):
 
     Args:
         rows: from top to bottom; the machines after "network".
+        heading: what `headings` are, "class" or "seed".
         headings: what stands over each column.
         total: seeds of the comparison, of which the first are shown.
     """
 
-    def __init__(self, rows: Sequence[Row], headings: Sequence[str], total: int) -> None:
-        self.rows, self.headings, self.total = tuple(rows), tuple(headings), total
+    def __init__(self, rows: Sequence[Row], heading: str, headings: Sequence[str], total: int) -> None:
+        self.rows, self.heading, self.headings, self.total = tuple(rows), heading, tuple(headings), total
 
     @classmethod
     def from_comparison(
@@ -92,7 +93,12 @@ class SideBySideDisplay(Display):
             r = comparison.per_seed[name]["r"].numpy()
             pixels = to_pixels(comparison.images[name][:count])
             rows.append(Row(name, pixels, r[:count], float(np.median(r)), palette[name]))
-        return cls(rows, _headings(comparison, count, class_names), len(comparison.seeds))
+        numbers = [str(number) for number in comparison.seeds[:count]]
+        if comparison.labels is None:
+            return cls(rows, "seed", numbers, len(comparison.seeds))
+        labels = [int(label) for label in comparison.labels[:count]]
+        classes = [class_names[label] if label < len(class_names) else str(label) for label in labels]
+        return cls(rows, "class", classes, len(comparison.seeds))
 
     @property
     def size(self) -> tuple[float, float]:
@@ -101,7 +107,7 @@ class SideBySideDisplay(Display):
 
     @property
     def alt(self) -> str:
-        machines = ", ".join(f"{row.name} (median r {row.median:.2f})" for row in self.rows if row.r is not None)
+        machines = ", ".join(f"{row.name} (median r {signed(row.median or 0.0)})" for row in self.rows if row.r is not None)
         return (
             f"{len(self.headings)} columns, one for each seed. Top: drawn by the trained network. "
             f"Below: predicted in closed form from the same noise by {machines or 'no machine'}."
@@ -110,6 +116,10 @@ class SideBySideDisplay(Display):
     @property
     def _cell(self) -> float:
         return min(_LARGEST_CELL, (PAGE - _LABELS - 0.06) / len(self.headings))
+
+    @property
+    def _is_narrow(self) -> bool:
+        return _LABELS + len(self.headings) * self._cell < _NARROW
 
     @property
     def _image_size(self) -> tuple[float, float]:
@@ -132,7 +142,9 @@ class SideBySideDisplay(Display):
         row = self.rows[i]
         if row.r is None:
             return {"noise": "the same noise goes in", "network": "drawn by the trained network"}[row.name]
-        return "predicted in closed form, without training" if self.rows[i - 1].r is None else ""
+        if i and self.rows[i - 1].r is not None:
+            return ""
+        return "predicted in closed form from the same noise" + ("" if self._is_narrow else ", without training")
 
     def _new_axes(self, theme: Theme) -> Axes:
         from matplotlib.figure import Figure
@@ -143,12 +155,16 @@ class SideBySideDisplay(Display):
         width, height = self.size
         lefts = [_LABELS + i * self._cell for i in range(len(self.headings))]
         middles = [left + self._image_size[0] / 2 for left in lefts]
+        longest = int(self._cell / 0.057)
+        ax.text(_LABELS - 0.1, _HEADINGS - 0.05, self.heading, fontsize=SMALL, color=theme.muted, ha="right", va="bottom")
         for x, heading in zip(middles, self.headings, strict=True):
-            ax.text(x, _HEADINGS - 0.05, heading, fontsize=SMALL, color=theme.muted, ha="center", va="bottom")
+            short = _plain(heading if len(heading) <= longest else heading[: longest - 1] + "…")
+            ax.text(x, _HEADINGS - 0.05, short, fontsize=SMALL, color=theme.ink, ha="center", va="bottom")
         best = np.max([row.r for row in self.rows if row.r is not None], axis=0, initial=-2)
         for i, (row, top) in enumerate(zip(self.rows, self._tops(), strict=False)):
             if caption := self._caption(i):
-                _draw_caption(ax, caption, top, width, theme)
+                note = "below each: its r with the network's image" if row.r is not None and not self._is_narrow else ""
+                _draw_caption(ax, caption, note, top, width, theme)
             for left, pixels in zip(lefts, row.pixels, strict=True):
                 self._draw_image(ax, pixels, left, top)
             self._draw_label(ax, row, top, theme)
@@ -156,7 +172,7 @@ class SideBySideDisplay(Display):
                 for x, r, highest in zip(middles, row.r, best, strict=True):
                     y = top + self._image_size[1] + 0.02
                     weight, colour = ("bold", theme.ink) if r == highest else ("normal", theme.muted)
-                    ax.text(x, y, f"{r:.2f}", fontsize=SMALL - 0.5, color=colour, weight=weight, ha="center", va="top")
+                    ax.text(x, y, signed(r), fontsize=SMALL - 0.5, color=colour, weight=weight, ha="center", va="top")
         ax.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
         ax.set_axis_off()
 
@@ -166,26 +182,26 @@ class SideBySideDisplay(Display):
 
     def _draw_label(self, ax: Axes, row: Row, top: float, theme: Theme) -> None:
         middle, right = top + self._image_size[1] / 2, _LABELS - 0.1
-        name = {"noise": "noise $x_T$", "network": "network"}.get(row.name, row.name.replace("$", r"\$"))
+        name = {"noise": "noise $x_T$", "network": "network"}.get(row.name, _plain(row.name))
+        size = TITLE * min(1.0, 11 / max(1, len(row.name)))
         if row.median is None:
-            ax.text(right, middle, name, fontsize=TITLE, color=theme.ink, weight="bold", ha="right", va="center")
+            ax.text(right, middle, name, fontsize=size, color=theme.ink, weight="bold", ha="right", va="center")
             return
-        ax.text(right, middle - 0.02, name, fontsize=TITLE, color=theme.ink, weight="bold", ha="right", va="bottom")
-        ax.text(right, middle + 0.03, f"median r {row.median:.2f}", fontsize=SMALL, color=theme.muted, ha="right", va="top")
+        ax.text(right, middle - 0.02, name, fontsize=size, color=theme.ink, weight="bold", ha="right", va="bottom")
+        ax.text(right, middle + 0.03, f"median r {signed(row.median)}", fontsize=SMALL, color=theme.muted, ha="right", va="top")
         bar = [top, top + self._image_size[1]]
         ax.plot([_LABELS - 0.05] * 2, bar, color=row.colour, linewidth=2.2, solid_capstyle="butt")
 
 
-def _draw_caption(ax: Axes, caption: str, top: float, width: float, theme: Theme) -> None:
+def _plain(text: str) -> str:
+    """Text that matplotlib takes literally, not as mathematics."""
+    return text.replace("$", r"\$")
+
+
+def _draw_caption(ax: Axes, caption: str, note: str, top: float, width: float, theme: Theme) -> None:
     y = top - _CAPTION / 2 + 0.015
-    text = ax.text(_LABELS, y, caption, fontsize=BODY, color=theme.muted, style="italic", va="center")
-    text.set_bbox({"facecolor": theme.paper, "edgecolor": "none", "pad": 2})
     ax.plot([0.06, width - 0.06], [y, y], color=theme.rule, linewidth=0.8, zorder=0)
-
-
-def _headings(comparison: Comparison, count: int, class_names: Sequence[str]) -> list[str]:
-    numbers = [f"seed {number}" for number in comparison.seeds[:count]]
-    if comparison.labels is None:
-        return numbers
-    labels = [int(label) for label in comparison.labels[:count]]
-    return [class_names[label] if label < len(class_names) else f"class {label}" for label in labels]
+    behind = {"facecolor": theme.paper, "edgecolor": "none", "pad": 2}
+    ax.text(_LABELS, y, caption, fontsize=BODY, color=theme.muted, style="italic", va="center", bbox=behind)
+    if note:
+        ax.text(width - 0.06 - _GAP, y, note, fontsize=SMALL, color=theme.muted, ha="right", va="center", bbox=behind)

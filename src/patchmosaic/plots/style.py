@@ -16,6 +16,7 @@ from patchmosaic.errors import PatchMosaicError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 # Points. Figures are drawn at the width at which a journal prints them, 3.4 inches a column and 7 a page.
 SMALL, BODY, TITLE = 6.5, 7.5, 8.5
@@ -78,12 +79,26 @@ def known_machines(comparison: Comparison, machines: Sequence[str] | None = None
     return list(machines)
 
 
+def signed(value: float, digits: int = 2) -> str:
+    """A number as it is printed: with a true minus sign, and no minus before a rounded zero."""
+    return f"{value:z.{digits}f}".replace("-", "−")
+
+
 def new_axes(width: float, height: float, theme: Theme) -> Axes:
     """The one axes of a new figure, `width` by `height` inches, belonging to no window and no global state."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), facecolor=theme.paper, layout="constrained")
     return figure.subplots()
+
+
+def plain_log(axis: Axis, subs: Sequence[float] = (1.0,)) -> None:
+    """Ticks of a log axis written out, 0.1 1 10, at `subs` of each decade."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axis.set_major_locator(LogLocator(subs=subs))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def dress(ax: Axes, theme: Theme, *, title: str = "", xlabel: str = "", ylabel: str = "", grid: str = "") -> None:
