@@ -107,7 +107,10 @@ def test_monotone_replaces_the_scale_only():
 def test_spread_holds_the_central_seeds():
     sizes = (3, 5, 7, 9, 11)
     cosine = torch.eye(5)[:, None, :].expand(5, 2, 5).clone()  # seed i likes size i best, at either step
-    found = Calibration("LS", LocalityScale((0.1, 1.0), (7, 7)), (0.1, 1.0), sizes, cosine)
+    scale = LocalityScale((0.1, 1.0), (7, 7)).to_json()
+    found = Calibration.from_json(
+        {"machine": "LS", "scale": scale, "noise_levels": [0.1, 1.0], "patch_sizes": sizes, "cosine": cosine.tolist()}
+    )
     assert found.spread() == ([5.0, 5.0], [9.0, 9.0])
     assert found.spread(1.0) == ([3.0, 3.0], [11.0, 11.0])
     assert found.spread(0.0) == ([7.0, 7.0], [7.0, 7.0])
@@ -227,7 +230,7 @@ def test_there_must_be_possible_sizes_and_a_seed():
     with pytest.raises(PatchSizeError, match="must be a patch size"):
         calibrate(network, POOL, "LS", seeds=1, steps=1, patch_sizes=())
     for sizes in ((4,), (3, 4)):
-        with pytest.raises(PatchSizeError, match="odd.*got 4"):
+        with pytest.raises(PatchSizeError, match=r"odd.*got 4"):
             calibrate(network, POOL, "LS", seeds=1, steps=1, patch_sizes=sizes)
     for nobody in (0, []):
         with pytest.raises(PatchMosaicError):

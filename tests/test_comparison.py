@@ -1,5 +1,6 @@
 """Metrics against numpy, scipy and scikit-learn; and a comparison whose outcome is known beforehand."""
 
+import inspect
 import json
 
 import numpy as np
@@ -75,8 +76,9 @@ def test_a_prediction_of_the_mean_explains_nothing_and_a_worse_one_less():
 
 
 def test_shapes_must_agree():
+    unchecked = inspect.unwrap(measure)  # without the annotations that only tests enforce
     with pytest.raises(ShapeError, match="same shape"):
-        measure(pictures(0, 3), pictures(0, 2))
+        unchecked(pictures(0, 3), pictures(0, 2))
 
 
 # Intervals.
@@ -88,11 +90,14 @@ def test_the_interval_is_a_percentile_bootstrap_of_the_median(count):
     interval = median_interval(torch.from_numpy(values), resamples=4000)
     rng = np.random.default_rng(123)
     medians = np.median(rng.choice(values, (40_000, count)), axis=1)
-    low, high = np.percentile(medians, [2.5, 97.5])
-    spread = values.std() / np.sqrt(count)
     assert interval.value == pytest.approx(np.median(values))
-    assert interval.low == pytest.approx(low, abs=0.3 * spread)
-    assert interval.high == pytest.approx(high, abs=0.3 * spread)
+    # A resampled median takes few values, so an end is judged by its rank among them: 2.5%, give or take 1%.
+    for below, up_to in [
+        ((medians < interval.low).mean(), (medians <= interval.low).mean()),
+        ((medians > interval.high).mean(), (medians >= interval.high).mean()),
+    ]:
+        assert below < 0.035
+        assert up_to > 0.015
     assert interval.low <= interval.value <= interval.high
 
 
@@ -139,7 +144,12 @@ def test_medians_are_over_seeds():
     comparison = by_hand()
     assert comparison.median("LS").value == pytest.approx(1)
     assert comparison.median("same", "mse").value == 0
-    expected = np.median([np.corrcoef(p.flatten(), y.flatten())[0, 1] for p, y in zip(comparison.images["IS"], pictures(0, 4, torch.float32), strict=True)])
+    expected = np.median(
+        [
+            np.corrcoef(p.flatten(), y.flatten())[0, 1]
+            for p, y in zip(comparison.images["IS"], pictures(0, 4, torch.float32), strict=True)
+        ]
+    )
     assert comparison.median("IS", "r").value == pytest.approx(expected)
 
 
@@ -246,7 +256,7 @@ def test_there_must_be_a_pool_and_a_seed():
             return x_t
 
     network = NetworkDenoiser(Nothing(), "x0")
-    with pytest.raises(PatchMosaicError, match="training images.*pool="):
+    with pytest.raises(PatchMosaicError, match=r"training images.*pool="):
         run(network, {"net": network})
     for nobody in (0, []):
         for options in ({"conditional": False}, {"conditional": True}):

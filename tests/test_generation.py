@@ -77,7 +77,7 @@ def test_without_a_folder_nothing_is_remembered():
 )
 def test_another_question_is_not_answered_with_the_old_result(tmp_path, other):
     denoiser = Counted(POOL, 3)
-    generate(denoiser, [0], **{"steps": STEPS}, keep=tmp_path)
+    generate(denoiser, [0], steps=STEPS, keep=tmp_path)
     before = denoiser.images
     fresh = generate(denoiser, [0], **{"steps": STEPS, **other}, keep=tmp_path)
     assert denoiser.images > before

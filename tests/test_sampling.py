@@ -35,13 +35,10 @@ def test_a_count_means_the_first_samples():
 
 
 def test_seeds_are_those_of_every_other_machine_and_version():
-    """Published results name seeds by number: these values may never change."""
-    np.testing.assert_allclose(seeds([0, 7], (1, 1, 2)).flatten().numpy(), PUBLISHED, rtol=1e-6)
-    assert seed_labels(12, range(10)).tolist() == PUBLISHED_LABELS
-
-
-PUBLISHED = [0.0, 0.0, 0.0, 0.0]
-PUBLISHED_LABELS = [0]
+    """Published results name seeds by number: these values, drawn once with torch 2.13 on x86, may never change."""
+    drawn = seeds([0, 7], (1, 1, 2)).flatten().tolist()
+    assert drawn == pytest.approx([-0.6617082, 0.544171, -0.0333806, -0.9400268], abs=1e-6)
+    assert seed_labels(12, range(10)).tolist() == [6, 0, 1, 5, 3, 9, 6, 9, 5, 4, 8, 7]
 
 
 def test_global_random_state_is_neither_read_nor_written():
@@ -117,7 +114,7 @@ def test_one_training_image_gives_a_known_trajectory(schedule, steps):
 
 
 def test_ddim_of_a_gaussian_scales_each_mode():
-    """With alpha = 1 a step from sigma_t to sigma_s multiplies a mode of variance l by (l + sigma_t sigma_s) / (l + sigma_t²)."""
+    """With alpha = 1 a step from sigma_t to sigma_s scales a mode of variance l by (l + sigma_t sigma_s) / (l + sigma_t²)."""
     rng = np.random.default_rng(0)
     pool = torch.from_numpy(rng.uniform(-1, 1, (40, 1, 3, 3))).float()
     vectors = pool.flatten(1).double().numpy()
@@ -140,9 +137,7 @@ def test_finer_steps_converge_to_the_probability_flow():
     mean, variance = pool.images.double().mean().item(), pool.images.double().var(unbiased=False).item()
     x_T = seeds(5, (1, 1, 1)).double() * 5
     exact = mean + (x_T - mean) * np.sqrt(variance / (variance + 25))
-    errors = [
-        (sample(WienerDenoiser(pool, schedule=schedule), x_T, n).x0 - exact).abs().max().item() for n in (50, 100, 200)
-    ]
+    errors = [(sample(WienerDenoiser(pool, schedule=schedule), x_T, n).x0 - exact).abs().max().item() for n in (50, 100, 200)]
     assert errors[0] / errors[1] == pytest.approx(2, rel=0.1)
     assert errors[1] / errors[2] == pytest.approx(2, rel=0.1)
 

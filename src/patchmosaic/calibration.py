@@ -9,13 +9,14 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from patchmosaic.data.imageset import ImageSet
@@ -50,7 +51,7 @@ class Calibration:
     scale: LocalityScale
     noise_levels: tuple[float, ...]
     patch_sizes: tuple[int, ...]
-    cosine: Float32[Tensor, "seeds steps K"]
+    cosine: Float64[Tensor, "seeds steps K"]
 
     @property
     def best(self) -> Int64[Tensor, "seeds steps"]:
@@ -86,7 +87,7 @@ class Calibration:
                 LocalityScale.from_json(record["scale"]),
                 tuple(record["noise_levels"]),
                 tuple(record["patch_sizes"]),
-                torch.tensor(record["cosine"], dtype=torch.float32),
+                torch.tensor(record["cosine"], dtype=torch.float64),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError("not a calibration", got=str(record)[:80]) from error
@@ -163,12 +164,17 @@ def calibrate(
     cosine = store.get(keys)  # (seeds, steps, K)
     levels = tuple(float(network.schedule.noise_level((i + 1) / steps)) for i in range(steps))
     # The lower median of odd numbers is one of them, hence odd.
-    medians = torch.tensor(sizes)[cosine.argmax(-1)].median(0).values
-    scale = LocalityScale(levels, tuple(medians.tolist()))
+    medians = torch.tensor(sizes)[cosine.argmax(-1)].median(0).values.tolist()
+    if math.isinf(levels[-1]) and steps > 1:
+        # Where alpha_t = 0 every patch size gives the same score, -x_t / sigma_t²: keep the size of the level below.
+        medians[-1] = medians[-2]
+    scale = LocalityScale(levels, tuple(medians))
     return Calibration(machine, scale.monotone() if monotone else scale, scale.noise_levels, sizes, cosine)
 
 
-def _cosines(network: Denoiser, machine: PatchDenoiser, keys: Sequence[SeedKey], steps: int, sizes: Sequence[int]) -> Any:
+def _cosines(
+    network: Denoiser, machine: PatchDenoiser, keys: Sequence[SeedKey], steps: int, sizes: Sequence[int]
+) -> Iterator[Float64[Tensor, "B K"]]:
     """For each step of the network's trajectories, highest noise first, the (B, K) cosines of its score and the machine's."""
     x_T, label = starting_points(network, keys, machine.image_shape, HELD_OUT_STREAM)
     for step in ddim(network, x_T, steps, label):
@@ -176,7 +182,7 @@ def _cosines(network: Denoiser, machine: PatchDenoiser, keys: Sequence[SeedKey],
         x0_hats = machine.at_patch_sizes(step.x_t, step.t, sizes, label)  # (K, B, C, H, W)
         theirs = score_from_x0(step.x_t, step.x0_hat, alpha, sigma).flatten(1)  # (B, CHW)
         ours = score_from_x0(step.x_t, x0_hats, alpha, sigma).flatten(2)  # (K, B, CHW)
-        yield torch.nn.functional.cosine_similarity(ours.double(), theirs.double(), dim=-1).T.float().cpu()
+        yield torch.nn.functional.cosine_similarity(ours.double(), theirs.double(), dim=-1).T.cpu()
 
 
 def _default_patch_sizes(network: Denoiser, pool: ImageSet) -> tuple[int, ...]:

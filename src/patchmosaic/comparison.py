@@ -36,7 +36,7 @@ BASELINE = "IS"
 
 def pearson_r(p: Float64[Tensor, "S D"], y: Float64[Tensor, "S D"]) -> Float64[Tensor, " S"]:
     """Pearson correlation of each row."""
-    return cosine(p - p.mean(1, keepdim=True), y - y.mean(1, keepdim=True))
+    return cosine(_centred(p), _centred(y))
 
 
 def pearson_r2(p: Float64[Tensor, "S D"], y: Float64[Tensor, "S D"]) -> Float64[Tensor, " S"]:
@@ -46,7 +46,7 @@ def pearson_r2(p: Float64[Tensor, "S D"], y: Float64[Tensor, "S D"]) -> Float64[
 
 def determination(p: Float64[Tensor, "S D"], y: Float64[Tensor, "S D"]) -> Float64[Tensor, " S"]:
     """Coefficient of determination of each row: the share of the variance of y that p explains; may be negative."""
-    total = (y - y.mean(1, keepdim=True)).square().sum(1)
+    total = _centred(y).square().sum(1)
     residual = (y - p).square().sum(1)
     return torch.where(total > 0, 1 - residual / total, torch.zeros_like(total))
 
@@ -60,6 +60,12 @@ def cosine(p: Float64[Tensor, "S D"], y: Float64[Tensor, "S D"]) -> Float64[Tens
 def mean_squared_error(p: Float64[Tensor, "S D"], y: Float64[Tensor, "S D"]) -> Float64[Tensor, " S"]:
     """Mean squared difference of each row, images in [-1, 1]."""
     return (y - p).square().mean(1)
+
+
+def _centred(images: Tensor) -> Tensor:
+    # The first pixel goes first: what is left of a constant image is then exactly 0.
+    images = images - images[:, :1]
+    return images - images.mean(1, keepdim=True)
 
 
 METRICS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -226,6 +232,8 @@ def compare(
         },
         **machines,
     }
+    if "network" in machines:
+        raise PatchMosaicError('"network" is the name of the truth', got="a machine of that name", hint="Rename it.")
     numbers = list(range(seeds)) if isinstance(seeds, int) else [int(number) for number in seeds]
     conditional = bool(network.classes) if conditional is None else conditional
     labels = seed_labels(numbers, pool.classes) if conditional else None

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from patchmosaic.denoisers.base import Denoiser
+from patchmosaic.errors import ShapeError
 from patchmosaic.progress import Progress, silent
 from patchmosaic.sampling import ddim, seeds
 from patchmosaic.store import SeedKey, SeedStore
@@ -40,11 +41,14 @@ def generate(
         progress: called with `name`, the denoising steps done and their total.
     """
     keys = seed_keys(numbers, labels)
+    shape = image_shape or getattr(denoiser, "image_shape", None)
+    if shape is None:
+        raise ShapeError("the network's image shape is not known yet", got="none", hint="Give image_shape=(C, H, W).")
     store = SeedStore(keep, name, {**denoiser.describe(), "steps": steps, "stream": seed})
     missing = store.missing(keys)
     for start in range(0, len(missing), batch_size):
         batch = missing[start : start + batch_size]
-        x_T, label = starting_points(denoiser, batch, image_shape or denoiser.image_shape, seed)
+        x_T, label = starting_points(denoiser, batch, shape, seed)
         samples = x_T
         for i, step in enumerate(ddim(denoiser, x_T, steps, label)):
             samples = step.x_next

@@ -141,6 +141,8 @@ def _numbers(n: int | Sequence[int]) -> list[int]:
 
 
 def _generator(*key: int) -> torch.Generator:
+    if key[0] < 0:
+        raise PatchMosaicError("a stream of seeds is a whole number from 0 up", got=key[0])
     # SeedSequence mixes (stream, sample, purpose) into 64 bits: neighbouring keys give unrelated noise.
     low, high = np.random.SeedSequence(entropy=key[0], spawn_key=key[1:]).generate_state(2, np.uint32)
     return torch.Generator().manual_seed(int(low) | int(high) << 32)

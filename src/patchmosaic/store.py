@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from patchmosaic.errors import CheckpointError
+from patchmosaic.errors import CheckpointError, PatchMosaicError
 from patchmosaic.files import fingerprint, replacing, write_json
 
 SeedKey = tuple[int, int | None]  # seed number, class label
@@ -56,6 +56,8 @@ class SeedStore:
         Raises:
             CheckpointError: a file is damaged.
         """
+        if not keys:
+            raise PatchMosaicError("there must be at least one seed", got="none")
         return torch.stack([self._one(key) for key in keys])
 
     def _one(self, key: SeedKey) -> Tensor:

@@ -13,7 +13,7 @@ from patchmosaic.data.imageset import ImageSet
 from patchmosaic.denoisers import EquivariantLocalDenoiser, IdealDenoiser, LocalDenoiser
 from patchmosaic.denoisers.base import (
     eps_from_x0,
-    present_labels,
+    samples_by_label,
     score_from_x0,
     v_from_x0,
     x0_from_eps,
@@ -79,9 +79,12 @@ def test_labels_reach_every_prediction(machine):
         torch.testing.assert_close(getattr(denoiser, method)(x_t, 0.4, torch.tensor([7, 7])), expected, rtol=1e-9, atol=1e-9)
 
 
-def test_present_labels_split_a_batch():
-    assert present_labels(None) == [(None, slice(None))]
-    found = {label: samples.tolist() for label, samples in present_labels(torch.tensor([4, 1, 4, 4]))}
+def test_labels_split_a_batch():
+    ((label, samples),) = samples_by_label(None, 4, torch.device("cpu"))
+    assert label is None
+    assert samples.tolist() == [0, 1, 2, 3]
+    grouped = samples_by_label(torch.tensor([4, 1, 4, 4]), 4, torch.device("cpu"))
+    found = {label: samples.tolist() for label, samples in grouped}
     assert found == {4: [0, 2, 3], 1: [1]}
 
 

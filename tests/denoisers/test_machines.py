@@ -126,7 +126,9 @@ def test_near_ties_are_decided_by_the_numbers_given(machine):
     pool = images(seed=3, n=2, channels=3, height=6, width=6)
     for t in (0.005, 0.02):
         alpha, sigma = COSINE(torch.tensor(t, dtype=torch.float64))
-        lean = torch.tensor([-0.4, 0.0, 0.4]).view(3, 1, 1, 1) * sigma**2 * (pool[0] - pool[1]) / (pool[0] - pool[1]).norm() ** 2
+        lean = (
+            torch.tensor([-0.4, 0.0, 0.4]).view(3, 1, 1, 1) * sigma**2 * (pool[0] - pool[1]) / (pool[0] - pool[1]).norm() ** 2
+        )
         x_t = (alpha * pool.double().mean(0) + lean).float()
         check(machine, pool, x_t, COSINE, t, 13 if machine != "ELS-valid" else 5)
 

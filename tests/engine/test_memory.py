@@ -7,65 +7,40 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from patchmosaic.engine.memory import BlockPlan, plan_blocks, pool_blocks
+from patchmosaic.engine.memory import CACHE_BYTES, Footprint, pool_blocks
 from patchmosaic.errors import MemoryBudgetError
 
 sizes = st.integers(1, 10**5)
 devices = st.sampled_from([torch.device("cpu"), torch.device("cuda")])
+footprints = st.builds(Footprint, pair=st.integers(1, 10**6), query=st.integers(0, 10**6), image=st.integers(0, 10**6))
 
 
-@given(
-    samples=sizes,
-    candidates=sizes,
-    pair_bytes=st.integers(1, 10**6),
-    sample_bytes=st.integers(0, 10**6),
-    image_bytes=st.integers(0, 10**6),
-    spare=st.integers(0, 10**9),
-    device=devices,
-)
-def test_a_plan_fits_its_budget(samples, candidates, pair_bytes, sample_bytes, image_bytes, spare, device):
-    budget = pair_bytes + sample_bytes + image_bytes + spare
-    plan = plan_blocks(
-        samples,
-        candidates,
-        pair_bytes=pair_bytes,
-        sample_bytes=sample_bytes,
-        image_bytes=image_bytes,
-        budget=budget,
-        device=device,
-    )
-    assert 1 <= plan.samples <= samples
-    assert 1 <= plan.candidates <= candidates
-    used = plan.samples * plan.candidates * pair_bytes + plan.samples * sample_bytes + plan.candidates * image_bytes
-    assert used <= budget
+@given(footprint=footprints, queries=sizes, images=sizes, spare=st.integers(0, 10**9), device=devices)
+def test_what_is_done_at_once_fits_the_budget(footprint, queries, images, spare, device):
+    budget = footprint.pair + footprint.query + footprint.image + spare
+    together = footprint.queries_at_once(queries, images, budget, device)
+    block = footprint.images_at_once(together, images, budget, device)
+    assert 1 <= together <= queries
+    assert 1 <= block <= images
+    assert together * block * footprint.pair + together * footprint.query + block * footprint.image <= budget
 
 
-@given(pair_bytes=st.integers(1, 10**9), sample_bytes=st.integers(0, 10**9), image_bytes=st.integers(0, 10**9), device=devices)
-def test_what_cannot_fit_is_refused_with_the_budget_that_does(pair_bytes, sample_bytes, image_bytes, device):
-    def plan(budget):
-        return plan_blocks(
-            5,
-            7,
-            pair_bytes=pair_bytes,
-            sample_bytes=sample_bytes,
-            image_bytes=image_bytes,
-            budget=budget,
-            device=device,
-        )
-
-    least = pair_bytes + sample_bytes + image_bytes
+@given(footprint=footprints, queries=st.integers(1, 5), device=devices)
+def test_what_cannot_fit_is_refused_with_the_budget_that_does(footprint, queries, device):
+    least = queries * (footprint.pair + footprint.query) + footprint.image
     with pytest.raises(MemoryBudgetError, match=f"{least - 1:,} bytes") as caught:
-        plan(least - 1)
+        footprint.images_at_once(queries, 7, least - 1, device)
     hinted = int(re.search(r"at least ([\d,]+) bytes", str(caught.value))[1].replace(",", ""))
     assert hinted == least
-    assert plan(hinted).samples == 1
+    assert footprint.images_at_once(queries, 7, hinted, device) >= 1
 
 
 def test_a_gpu_uses_the_budget_and_a_cpu_the_cache():
-    arguments = {"pair_bytes": 1000, "sample_bytes": 10, "image_bytes": 10, "budget": 2**30}
-    assert plan_blocks(10, 10**5, device=torch.device("cuda"), **arguments) == BlockPlan(10, 10**5)
-    on_cpu = plan_blocks(10, 10**5, device=torch.device("cpu"), **arguments)
-    assert on_cpu.samples * on_cpu.candidates * 1000 < 2**24
+    footprint = Footprint(pair=1000, query=10, image=10)
+    assert footprint.queries_at_once(10, 10**5, 2**30, torch.device("cuda")) == 10
+    assert footprint.images_at_once(10, 10**5, 2**30, torch.device("cuda")) == 10**5
+    at_once = footprint.images_at_once(1, 10**5, 2**30, torch.device("cpu"))
+    assert CACHE_BYTES / 2 < at_once * 1000 < CACHE_BYTES
 
 
 @given(count=st.integers(1, 20), size=st.integers(1, 25), seed=st.integers(0, 100), chosen=st.booleans())

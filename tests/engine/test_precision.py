@@ -49,15 +49,18 @@ def patches(rule):
 
 WHOLE = 2 * SIDE + 1  # a window that shows every pixel the whole image, so that all machines meet the same tie
 MACHINES = {
-    "ideal": (lambda y, pool, gammas: whole_image_posterior(y.double(), gammas, pool, None, y.dtype, DEFAULT_BUDGET).mean(), oracle.ideal),
+    "ideal": (
+        lambda y, pool, gammas: whole_image_posterior(y.double(), gammas, pool, None, y.dtype, DEFAULT_BUDGET).mean(),
+        oracle.ideal,
+    ),
     "equivariant": (
         lambda y, pool, gammas: translate_posterior(y.double(), gammas, pool, None, DEFAULT_BUDGET).mean(),
         oracle.equivariant,
     ),
-    "local": (patches(lambda side: same_position(side, [WHOLE])), lambda *a: oracle.local(*a, WHOLE)),
-    "boundary_broken": (patches(lambda side: same_border(side, [WHOLE])), lambda *a: oracle.boundary_broken(*a, WHOLE)),
+    "local": (patches(lambda side: same_position(side, (WHOLE,))), lambda *a: oracle.local(*a, WHOLE)),
+    "boundary_broken": (patches(lambda side: same_border(side, (WHOLE,))), lambda *a: oracle.boundary_broken(*a, WHOLE)),
     "equivariant_local": (
-        patches(lambda side: anywhere(side, [WHOLE], wrap_training=True)),
+        patches(lambda side: anywhere(side, (WHOLE,), wrap_training=True)),
         lambda *a: oracle.equivariant_local(*a, WHOLE),
     ),
 }

@@ -97,6 +97,8 @@ class Denoiser(ABC):
         if x_t.ndim != 4 or tuple(x_t.shape[1:]) != self.image_shape:
             expected = "x".join(str(size) for size in self.image_shape)
             raise ShapeError(f"x_t must be (B, C, H, W) of {expected} images", got=tuple(x_t.shape))
+        if len(x_t) == 0:
+            raise ShapeError("there must be at least one image", got=tuple(x_t.shape))
         if x_t.dtype not in (torch.float32, torch.float64):
             raise ValueRangeError("x_t must be float32 or float64", got=x_t.dtype, hint="Try x_t.float().")
         if x_t.device != self.device:
@@ -167,8 +169,8 @@ def x0_from_v(x_t: Tensor, v: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
     return (alpha * x_t - sigma * v) / (alpha**2 + sigma**2)
 
 
-def present_labels(label: Tensor | None) -> list[tuple[int | None, Int64[Tensor, " b"] | slice]]:
-    """The distinct labels of a batch, each with the samples that have it."""
+def samples_by_label(label: Tensor | None, count: int, device: torch.device) -> list[tuple[int | None, Int64[Tensor, " b"]]]:
+    """The distinct labels of a batch of `count`, each with the samples that have it."""
     if label is None:
-        return [(None, slice(None))]
+        return [(None, torch.arange(count, device=device))]
     return [(int(value), (label == value).nonzero()[:, 0]) for value in label.unique()]

@@ -15,8 +15,6 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from patchmosaic.denoisers.patch import PatchDenoiser
 from patchmosaic.engine.patches import Shift, same_border
 
@@ -24,5 +22,5 @@ from patchmosaic.engine.patches import Shift, same_border
 class BoundaryBrokenDenoiser(PatchDenoiser):
     """Local, and equivariant but for the border (bbELS machine). Arguments: see PatchDenoiser."""
 
-    def _shifts(self, side: int, patch_sizes: Sequence[int]) -> list[Shift]:
+    def _shifts(self, side: int, patch_sizes: tuple[int, ...]) -> list[Shift]:
         return same_border(side, patch_sizes)

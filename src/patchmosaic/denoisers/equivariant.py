@@ -14,12 +14,16 @@ import torch
 from torch import Tensor
 
 from patchmosaic.denoisers.posterior import PosteriorDenoiser
+from patchmosaic.engine.memory import Footprint
 from patchmosaic.engine.posterior import PosteriorSum
-from patchmosaic.engine.translates import translate_posterior
+from patchmosaic.engine.translates import translate_footprint, translate_posterior
 
 
 class EquivariantDenoiser(PosteriorDenoiser):
     """The Bayes denoiser of the translation-augmented training set (ES machine). Arguments: see PosteriorDenoiser."""
+
+    def _footprint(self) -> Footprint:
+        return translate_footprint(self.image_shape)
 
     def _posterior(
         self, queries: Tensor, precision: Tensor, levels: Tensor, index: Tensor | None, dtype: torch.dtype

@@ -12,7 +12,6 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 from patchmosaic.data.imageset import ImageSet
@@ -50,7 +49,7 @@ class EquivariantLocalDenoiser(PatchDenoiser):
         self.training_padding = training_padding
         super().__init__(pool, patch_size, schedule=schedule, memory_budget=memory_budget)
 
-    def _shifts(self, side: int, patch_sizes: Sequence[int]) -> list[Shift]:
+    def _shifts(self, side: int, patch_sizes: tuple[int, ...]) -> list[Shift]:
         return anywhere(side, patch_sizes, wrap_training=self.training_padding == "circular")
 
     def _check_candidates(self, patch_size: int) -> None:

@@ -14,12 +14,16 @@ import torch
 from torch import Tensor
 
 from patchmosaic.denoisers.posterior import PosteriorDenoiser
+from patchmosaic.engine.memory import Footprint
 from patchmosaic.engine.posterior import PosteriorSum
-from patchmosaic.engine.whole import whole_image_posterior
+from patchmosaic.engine.whole import whole_image_footprint, whole_image_posterior
 
 
 class IdealDenoiser(PosteriorDenoiser):
     """The Bayes denoiser of the training set (IS machine). Arguments: see PosteriorDenoiser."""
+
+    def _footprint(self) -> Footprint:
+        return whole_image_footprint(self.image_shape)
 
     def _posterior(
         self, queries: Tensor, precision: Tensor, levels: Tensor, index: Tensor | None, dtype: torch.dtype

@@ -10,8 +10,6 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from patchmosaic.denoisers.patch import PatchDenoiser
 from patchmosaic.engine.patches import Shift, same_position
 
@@ -19,5 +17,5 @@ from patchmosaic.engine.patches import Shift, same_position
 class LocalDenoiser(PatchDenoiser):
     """Local but not equivariant (LS machine). Arguments: see PatchDenoiser."""
 
-    def _shifts(self, side: int, patch_sizes: Sequence[int]) -> list[Shift]:
+    def _shifts(self, side: int, patch_sizes: tuple[int, ...]) -> list[Shift]:
         return same_position(side, patch_sizes)

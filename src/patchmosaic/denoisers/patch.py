@@ -11,10 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from patchmosaic.data.imageset import ImageSet
-from patchmosaic.denoisers.base import present_labels
 from patchmosaic.denoisers.posterior import PosteriorDenoiser
-from patchmosaic.engine.memory import DEFAULT_BUDGET
-from patchmosaic.engine.patches import Shift, patch_posteriors
+from patchmosaic.engine.memory import DEFAULT_BUDGET, Footprint
+from patchmosaic.engine.patches import Shift, patch_footprint, patch_posteriors
 from patchmosaic.engine.posterior import PosteriorSum
 from patchmosaic.locality import LocalityScale, check_patch_size
 from patchmosaic.noise import NoiseSchedule
@@ -46,7 +45,7 @@ class PatchDenoiser(PosteriorDenoiser):
             self._check_candidates(size)
 
     @abstractmethod
-    def _shifts(self, side: int, patch_sizes: Sequence[int]) -> list[Shift]:
+    def _shifts(self, side: int, patch_sizes: tuple[int, ...]) -> list[Shift]:
         """Where a pixel may match along an axis of length `side`."""
 
     def _check_candidates(self, patch_size: int) -> None:
@@ -69,25 +68,28 @@ class PatchDenoiser(PosteriorDenoiser):
         x_t, times, labels = self._checked(x_t, t, label)
         queries, precision = self._queries(x_t, times)
         x0_hats = x_t.new_empty(len(patch_sizes), *x_t.shape)
-        for value, samples in present_labels(labels):
-            sums = self._patch_posteriors(queries[samples], precision[samples], patch_sizes, self._index(value), x_t.dtype)
+        for index, samples in self._batches(labels, len(x_t), patch_footprint(self.image_shape, len(patch_sizes))):
+            sums = self._patch_posteriors(queries[samples], precision[samples], tuple(patch_sizes), index, x_t.dtype)
             x0_hats[:, samples] = torch.stack([state.mean() for state in sums]).to(x_t)
         return x0_hats
+
+    def _footprint(self) -> Footprint:
+        return patch_footprint(self.image_shape, 1)
 
     def _posterior(
         self, queries: Tensor, precision: Tensor, levels: Tensor, index: Tensor | None, dtype: torch.dtype
     ) -> PosteriorSum:
         if isinstance(self.patch_size, int):
-            return self._patch_posteriors(queries, precision, [self.patch_size], index, dtype)[0]
+            return self._patch_posteriors(queries, precision, (self.patch_size,), index, dtype)[0]
         sizes = torch.tensor([self.patch_size(level) for level in levels.tolist()], device=queries.device)
         whole = PosteriorSum.empty(len(queries), self.image_shape, per_pixel=True, device=queries.device)
         for size in sizes.unique().tolist():
             here = (sizes == size).nonzero()[:, 0]
-            whole[here] = self._patch_posteriors(queries[here], precision[here], [size], index, dtype)[0]
+            whole[here] = self._patch_posteriors(queries[here], precision[here], (size,), index, dtype)[0]
         return whole
 
     def _patch_posteriors(
-        self, queries: Tensor, precision: Tensor, patch_sizes: Sequence[int], index: Tensor | None, dtype: torch.dtype
+        self, queries: Tensor, precision: Tensor, patch_sizes: tuple[int, ...], index: Tensor | None, dtype: torch.dtype
     ) -> list[PosteriorSum]:
         _, height, width = self.image_shape
         rows, columns = self._shifts(height, patch_sizes), self._shifts(width, patch_sizes)

@@ -9,6 +9,7 @@ A machine says which candidates there are; samples with the same label share a p
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import torch
@@ -16,8 +17,8 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from patchmosaic.data.imageset import ImageSet
-from patchmosaic.denoisers.base import Denoiser, present_labels
-from patchmosaic.engine.memory import DEFAULT_BUDGET
+from patchmosaic.denoisers.base import Denoiser, samples_by_label
+from patchmosaic.engine.memory import DEFAULT_BUDGET, Footprint
 from patchmosaic.engine.posterior import PosteriorSum
 from patchmosaic.noise import CosineSchedule, NoiseSchedule
 
@@ -45,6 +46,10 @@ class PosteriorDenoiser(Denoiser):
         }
 
     @abstractmethod
+    def _footprint(self) -> Footprint:
+        """Bytes that `_posterior` needs."""
+
+    @abstractmethod
     def _posterior(
         self, queries: Tensor, precision: Tensor, levels: Tensor, index: Tensor | None, dtype: torch.dtype
     ) -> PosteriorSum:
@@ -54,10 +59,20 @@ class PosteriorDenoiser(Denoiser):
         x0_hat = torch.empty_like(x_t)
         queries, precision = self._queries(x_t, t)
         levels = self.schedule.noise_level(t)
-        for value, samples in present_labels(label):
-            posterior = self._posterior(queries[samples], precision[samples], levels[samples], self._index(value), x_t.dtype)
+        for index, samples in self._batches(label, len(x_t), self._footprint()):
+            posterior = self._posterior(queries[samples], precision[samples], levels[samples], index, x_t.dtype)
             x0_hat[samples] = posterior.mean().to(x_t)
         return x0_hat
+
+    def _batches(
+        self, label: Tensor | None, count: int, footprint: Footprint
+    ) -> Iterator[tuple[Int64[Tensor, " n"] | None, Int64[Tensor, " b"]]]:
+        """Samples to be done together: of one label, and few enough for the memory budget; with the images they may match."""
+        for value, samples in samples_by_label(label, count, self.device):
+            index = None if value is None else self._of_class[value]
+            images = len(self._images) if index is None else len(index)
+            for batch in samples.split(footprint.queries_at_once(len(samples), images, self.memory_budget, self.device)):
+                yield index, batch
 
     def _queries(self, x_t: Tensor, t: Tensor) -> tuple[Float64[Tensor, "B C H W"], Float64[Tensor, " B"]]:
         """(y, gamma), in float64 so that nothing of x_t is lost to the division.
@@ -67,9 +82,6 @@ class PosteriorDenoiser(Denoiser):
         alpha, _ = self.schedule(t)
         visible = torch.where(alpha > 0, alpha, torch.ones_like(alpha))
         return x_t.double() / visible[:, None, None, None], self.schedule.snr(t)
-
-    def _index(self, label: int | None) -> Int64[Tensor, " n"] | None:
-        return None if label is None else self._of_class[label]
 
     @property
     def device(self) -> torch.device:

@@ -19,7 +19,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from patchmosaic.data.imageset import ImageSet
-from patchmosaic.denoisers.base import Denoiser, present_labels
+from patchmosaic.denoisers.base import Denoiser, samples_by_label
 from patchmosaic.noise import CosineSchedule, NoiseSchedule
 
 Gaussian = tuple[Float64[Tensor, " D"], Float64[Tensor, "D K"], Float64[Tensor, " K"]]  # mean, axes, variances
@@ -44,7 +44,7 @@ class WienerDenoiser(Denoiser):
     def _denoise(self, x_t: Tensor, t: Tensor, label: Tensor | None) -> Tensor:
         alpha, sigma = (scale[:, None] for scale in self.schedule(t))
         x0_hat = torch.empty_like(x_t)
-        for value, samples in present_labels(label):
+        for value, samples in samples_by_label(label, len(x_t), x_t.device):
             mean, axes, variances = self._gaussian(value)
             a, s = alpha[samples], sigma[samples]
             coordinates = (x_t[samples].double().flatten(1) - a * mean) @ axes  # (b, K)

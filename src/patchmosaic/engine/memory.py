@@ -1,7 +1,7 @@
 """A byte budget becomes block sizes, checked before anything is allocated.
 
-Work is cut into blocks of `samples` queries by `candidates` pool images. On a CPU a block should stay in cache, whatever the
-budget allows; on a GPU it should be as large as the budget allows, because each launch costs the same.
+Work is cut into blocks of some queries by some pool images. On a CPU a block should stay near the cache, whatever the budget
+allows; on a GPU it should be as large as the budget allows, because each launch costs the same.
 """
 
 from __future__ import annotations
@@ -16,58 +16,55 @@ from torch import Tensor
 from patchmosaic.errors import MemoryBudgetError
 
 DEFAULT_BUDGET = 2**30
-CACHE_BYTES = 16 * 2**20
+CACHE_BYTES = 32 * 2**20
 
-# Every plan counts in float64, because any query may have to be done again in it.
+# Footprints count in float64, because any query may have to be done again in it.
 WIDEST = 8
 
 
 @dataclass(frozen=True)
-class BlockPlan:
-    """How many queries and how many pool images are worked on at once."""
+class Footprint:
+    """Bytes that a machine needs.
 
-    samples: int
-    candidates: int
-
-
-def plan_blocks(
-    samples: int,
-    candidates: int,
-    *,
-    pair_bytes: int,
-    sample_bytes: int,
-    image_bytes: int,
-    budget: int,
-    device: torch.device,
-) -> BlockPlan:
-    """The largest block that fits the budget, and on a CPU the cache.
-
-    Args:
-        pair_bytes: scratch for one query against one pool image.
-        sample_bytes: state kept for one query.
-        image_bytes: one pool image in float64.
-
-    Raises:
-        MemoryBudgetError: one query against one image does not fit.
+    Attributes:
+        pair: scratch for one query against one pool image.
+        query: state of one query.
+        image: one pool image in working precision.
     """
-    least = pair_bytes + sample_bytes + image_bytes
-    if least > budget:
-        raise MemoryBudgetError(
-            "the smallest piece of work does not fit the memory budget",
-            got=f"{budget:,} bytes",
-            hint=f"Give memory_budget at least {least:,} bytes.",
-        )
-    cache = CACHE_BYTES if device.type == "cpu" else budget
 
-    def most(fixed: int, each: int) -> int:
-        return max(1, min(budget - fixed, cache) // each)
+    pair: int
+    query: int
+    image: int
 
-    # Images first: a block of images is read once for all displacements, so many images amortise the reading.
-    images = min(candidates, most(sample_bytes, pair_bytes + image_bytes))
-    queries = min(samples, most(images * image_bytes, images * pair_bytes + sample_bytes))
-    while queries > 1 and images * image_bytes + queries * (images * pair_bytes + sample_bytes) > budget:
-        queries -= 1
-    return BlockPlan(queries, images)
+    def images_at_once(self, queries: int, images: int, budget: int, device: torch.device) -> int:
+        """How many of `images` to meet `queries` with.
+
+        Raises:
+            MemoryBudgetError: not even one fits.
+        """
+        least = self.image + queries * (self.pair + self.query)
+        if least > budget:
+            raise MemoryBudgetError(
+                "the smallest piece of work does not fit the memory budget",
+                got=f"{budget:,} bytes",
+                hint=f"Give memory_budget at least {least:,} bytes.",
+            )
+        room = _room(budget, device) - queries * self.query
+        return min(images, max(1, room // (self.image + queries * self.pair)))
+
+    def queries_at_once(self, queries: int, images: int, budget: int, device: torch.device) -> int:
+        """How many of `queries` to work on together. Images come first: many of them amortise what a block costs.
+
+        Raises:
+            MemoryBudgetError: one query against one image does not fit.
+        """
+        block = self.images_at_once(1, images, budget, device)
+        room = _room(budget, device) - block * self.image
+        return min(queries, max(1, room // (self.query + block * self.pair)))
+
+
+def _room(budget: int, device: torch.device) -> int:
+    return min(budget, CACHE_BYTES) if device.type == "cpu" else budget
 
 
 def pool_blocks(

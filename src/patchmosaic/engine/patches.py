@@ -4,8 +4,9 @@ For a displacement d between a pixel p of the query and the position q = p + d o
 
     E_d(q) = sum_c (y(q - d) - phi(q))²,        ‖window of y at p - window of phi at q‖² = box sum of E_d round q,
 
-so one image of squared differences serves all pixels and all patch sizes. A box sum is a product with a 0/1 band matrix on
-either side, R E_d C': what lies outside an image (nothing, or the other side of the torus) is a matter of the band alone.
+so one image of squared differences serves all pixels and all patch sizes, and a box sum costs a few additions whatever the
+patch size: sums of 2, 4, 8 ... neighbours by doubling, rows first and columns after. Nothing is subtracted again, so nothing
+cancels. Training images are the innermost dimension: every addition is then a long contiguous one.
 
 Which positions q a pixel may match is separable: a rule for rows times the same rule for columns. The machines differ only
 in that rule, and the three rules are the three functions `same_position`, `same_border` and `anywhere`.
@@ -15,23 +16,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from patchmosaic.engine.memory import WIDEST, BlockPlan, plan_blocks, pool_blocks
+from patchmosaic.engine.memory import WIDEST, Footprint, pool_blocks
 from patchmosaic.engine.posterior import FLOAT32_ROUNDOFF, PosteriorSum
 from patchmosaic.engine.precision import exact
+
+Edge = Literal["never met", "nothing beyond", "torus"]
 
 
 @dataclass(frozen=True)
 class Match:
     """The pixels that one patch size can match under one shift of one axis: pairs of a query row p and a training row q."""
 
-    band: Float[Tensor, "o h"]  # 0/1: which of the shift's h pool rows the window round each of `centre` sees
-    centre: slice  # o training rows that hold all q; between them there may be rows without a pair
+    radius: int  # the window round a row sees so many more on either side
+    edge: Edge  # what it sees beyond the image
+    seen: slice  # the rows of the shift's overlap that some window sees
+    centre: slice  # training rows that hold all q; between them there may be rows without a pair
     kept: Int64[Tensor, " k"]  # which of `centre` are a q
     query: Int64[Tensor, " k"]  # the p of each
 
@@ -49,17 +56,20 @@ class Shift:
 Rule = Callable[[Tensor, Tensor, int], Tensor]
 
 
-def same_position(side: int, patch_sizes: Sequence[int]) -> list[Shift]:
+@lru_cache(maxsize=64)
+def same_position(side: int, patch_sizes: tuple[int, ...]) -> list[Shift]:
     """A pixel matches its own position only; windows are cut at the border."""
     return _shifts(side, patch_sizes, lambda p, q, radius: p == q)
 
 
-def same_border(side: int, patch_sizes: Sequence[int]) -> list[Shift]:
+@lru_cache(maxsize=64)
+def same_border(side: int, patch_sizes: tuple[int, ...]) -> list[Shift]:
     """A pixel whose window lies inside matches all such pixels; any other matches its own position only."""
     return _shifts(side, patch_sizes, lambda p, q, r: (p == q) | (_inside(p, side, r) & _inside(q, side, r)))
 
 
-def anywhere(side: int, patch_sizes: Sequence[int], wrap_training: bool) -> list[Shift]:
+@lru_cache(maxsize=64)
+def anywhere(side: int, patch_sizes: tuple[int, ...], wrap_training: bool) -> list[Shift]:
     """A pixel matches every position; the query wraps round, and so do the training patches if `wrap_training`."""
     if wrap_training:
         return _shifts(side, patch_sizes, lambda p, q, radius: torch.ones_like(q, dtype=torch.bool), torus=True)
@@ -70,7 +80,7 @@ def _inside(rows: Tensor, side: int, radius: int) -> Tensor:
     return (rows >= radius) & (rows < side - radius)
 
 
-def _shifts(side: int, patch_sizes: Sequence[int], rule: Rule, torus: bool = False) -> list[Shift]:
+def _shifts(side: int, patch_sizes: tuple[int, ...], rule: Rule, torus: bool = False) -> list[Shift]:
     """Every cyclic displacement under which `rule` admits a pair, cropped to the rows that some window sees."""
     rows = torch.arange(side)
     shifts = []
@@ -83,22 +93,20 @@ def _shifts(side: int, patch_sizes: Sequence[int], rule: Rule, torus: bool = Fal
         if not reach:
             continue
         low, high = max(0, min(r[0] for r in reach)), min(side, max(r[1] for r in reach) + 1)
-        pool = rows if torus else rows[low:high]
-        matches = tuple(
-            _match(q, query, pool, size // 2, side if torus else None) for q, size in zip(admitted, patch_sizes, strict=True)
-        )
-        shifts.append(Shift(query[pool], slice(int(pool[0]), int(pool[-1]) + 1), matches))
+        pool = slice(0, side) if torus else slice(low, high)
+        matches = tuple(_match(q, query, pool, size // 2, side, torus) for q, size in zip(admitted, patch_sizes, strict=True))
+        shifts.append(Shift(query[pool], pool, matches))
     return shifts
 
 
-def _match(q: Tensor, query: Tensor, pool: Tensor, radius: int, period: int | None) -> Match | None:
+def _match(q: Tensor, query: Tensor, pool: slice, radius: int, side: int, torus: bool) -> Match | None:
     if len(q) == 0:
         return None
     first, last = int(q[0]), int(q[-1])
-    distance = (torch.arange(first, last + 1)[:, None] - pool).abs()
-    if period is not None:  # on a torus a row is seen once, however large the window
-        distance = torch.minimum(distance, period - distance)
-    return Match((distance <= radius).float(), slice(first, last + 1), q - first, query[q])
+    low, high = max(first - radius, 0), min(last + radius + 1, side)
+    edge: Edge = "torus" if torus else "never met" if high - low == last + 1 - first + 2 * radius else "nothing beyond"
+    seen = slice(low - pool.start, high - pool.start)
+    return Match(min(radius, side - 1), edge, seen, slice(first, last + 1), q - first, query[q])
 
 
 def patch_posteriors(
@@ -125,21 +133,28 @@ def patch_posteriors(
     rows, columns = _on_device(rows, queries), _on_device(columns, queries)
 
     def one_pass(queries: Tensor, precision: Tensor) -> tuple[list[PosteriorSum], list[Tensor]]:
-        plan = _plan(queries, len(images) if index is None else len(index), len(rows[0].matches), memory_budget)
-        parts = []
-        for start in range(0, len(queries), plan.samples):
-            chosen = slice(start, start + plan.samples)
-            states = [
-                PosteriorSum.empty(len(queries[chosen]), tuple(queries.shape[1:]), per_pixel=True, device=queries.device)
-                for _ in rows[0].matches
-            ]
-            for block in pool_blocks(images, index, plan.candidates, queries.dtype):
-                _add_block(states, queries[chosen], precision[chosen].to(queries.dtype), block, rows, columns)
-            parts.append(states)
-        sums = [_concatenated([states[k] for states in parts]) for k in range(len(rows[0].matches))]
-        return sums, [_log_weight_error(state, queries, precision) for state in sums]
+        states = [
+            PosteriorSum.empty(len(queries), queries.shape[1:], per_pixel=True, device=queries.device) for _ in rows[0].matches
+        ]
+        count = len(images) if index is None else len(index)
+        footprint = patch_footprint(queries.shape[1:], len(states))
+        block_size = footprint.images_at_once(len(queries), count, memory_budget, queries.device)
+        for block in pool_blocks(images, index, block_size, queries.dtype):
+            _add_block(states, queries, precision.to(queries.dtype), block, rows, columns)
+        return states, [_log_weight_error(state, queries, precision) for state in states]
 
     return exact(one_pass, queries, precision, dtype)
+
+
+def patch_footprint(image_shape: Sequence[int], patch_sizes: int) -> Footprint:
+    """Bytes that `patch_posteriors` needs for so many patch sizes."""
+    channels, height, width = image_shape
+    pixels = height * width
+    return Footprint(
+        pair=WIDEST * pixels * (channels + 5),  # squared differences, their sum, box sums on the way, weights
+        query=WIDEST * pixels * (channels + 2) * (patch_sizes + 3),
+        image=2 * WIDEST * pixels * channels,
+    )
 
 
 def _add_block(
@@ -155,22 +170,60 @@ def _add_block(
     # above, so weights are floored there: a billion candidates at the floor together weigh 1e-29 of the largest.
     scale = -0.5 / math.log(2) * gamma[:, None, None, None]
     floor = math.log2(torch.finfo(block.dtype).tiny)
+    block = block.permute(1, 2, 3, 0).contiguous()  # (C, H, W, n)
     for down in rows:
-        bands = [None if match is None else match.band.to(block.dtype) for match in down.matches]
         for across in columns:
-            seen = queries[:, None, :, down.seen[:, None], across.seen]  # (b, 1, C, h, w)
-            energy = (block[:, :, down.pool, across.pool] - seen).square_()  # (b, n, C, h, w)
-            energy = energy.sum(2) if energy.shape[2] > 1 else energy.squeeze(2)  # (b, n, h, w)
+            seen = queries[:, :, down.seen[:, None], across.seen, None]  # (b, C, h, w, 1)
+            energy = (block[:, down.pool, across.pool] - seen).square_()  # (b, C, h, w, n)
+            energy = energy.sum(1) if energy.shape[1] > 1 else energy.squeeze(1)  # (b, h, w, n)
             energy *= scale
-            for state, band, row, column in zip(states, bands, down.matches, across.matches, strict=True):
-                if row is None or column is None or band is None:
+            for state, row, column in zip(states, down.matches, across.matches, strict=True):
+                if row is None or column is None:
                     continue
-                log_weights = band @ (energy @ column.band.to(block.dtype).T)  # (b, n, o, o')
-                m = log_weights.amax(1)
-                weights = log_weights.sub_(m[:, None]).clamp_min_(floor).exp2_()
-                values = [(weights * block[:, channel, row.centre, column.centre]).sum(1) for channel in range(block.shape[1])]
-                part = PosteriorSum(m.double() * math.log(2), weights.sum(1).double(), torch.stack(values, 1).double())
+                log_weights = _box_sum(_box_sum(energy, 1, row), 2, column)  # (b, o, o', n)
+                m = log_weights.amax(-1)
+                weights = (log_weights - m[..., None]).clamp_min_(floor).exp2_()
+                centres = block[:, row.centre, column.centre]  # (C, o, o', n)
+                v = torch.stack([(weights * values).sum(-1) for values in centres], 1)
+                part = PosteriorSum(m.double() * math.log(2), weights.sum(-1).double(), v.double())
                 state.merge_(part.pixels(row.kept, column.kept), row.query, column.query)
+
+
+def _box_sum(energy: Tensor, axis: int, match: Match) -> Tensor:
+    """Sums over the windows of `match` along one axis."""
+    energy = energy.narrow(axis, match.seen.start, match.seen.stop - match.seen.start)
+    side, radius = energy.shape[axis], match.radius
+    if radius == 0:
+        return energy
+    if match.edge == "torus":
+        if 2 * radius + 1 >= side:  # on a torus a row is seen once, however large the window
+            return energy.sum(axis, keepdim=True).expand_as(energy)
+        energy = torch.cat([energy.narrow(axis, side - radius, radius), energy, energy.narrow(axis, 0, radius)], axis)
+    elif match.edge == "nothing beyond":
+        missing = match.centre.stop - match.centre.start + 2 * radius - side
+        shape = list(energy.shape)
+        shape[axis] = missing // 2
+        nothing = energy.new_zeros(shape)
+        energy = torch.cat([nothing, energy, nothing], axis)
+    return _sliding_sum(energy, axis, 2 * radius + 1)
+
+
+def _sliding_sum(terms: Tensor, axis: int, length: int) -> Tensor:
+    """Sums of `length` neighbours, from sums of 1, 2, 4 ... neighbours: as many as `length` has binary digits."""
+    count = terms.shape[axis] - length + 1
+    total: Tensor | None = None
+    offset, span = 0, 1
+    while True:
+        if length & span:
+            part = terms.narrow(axis, offset, count)
+            total = part if total is None else total + part
+            offset += span
+        if 2 * span > length:
+            assert total is not None
+            return total
+        shorter = terms.shape[axis] - span
+        terms = terms.narrow(axis, 0, shorter) + terms.narrow(axis, span, shorter)
+        span *= 2
 
 
 def _log_weight_error(state: PosteriorSum, queries: Tensor, precision: Tensor) -> Tensor:
@@ -181,28 +234,10 @@ def _log_weight_error(state: PosteriorSum, queries: Tensor, precision: Tensor) -
     return FLOAT32_ROUNDOFF * (size + largest * (2 * size * gamma).sqrt())
 
 
-def _plan(queries: Tensor, candidates: int, patch_sizes: int, memory_budget: int) -> BlockPlan:
-    channels, height, width = queries.shape[1:]
-    pixels = height * width
-    return plan_blocks(
-        len(queries),
-        candidates,
-        pair_bytes=WIDEST * pixels * (channels + 4),  # squared differences, their sum, two products, one more for values
-        sample_bytes=WIDEST * pixels * (channels + 2) * (patch_sizes + 3),
-        image_bytes=WIDEST * pixels * channels,
-        budget=memory_budget,
-        device=queries.device,
-    )
-
-
-def _concatenated(parts: list[PosteriorSum]) -> PosteriorSum:
-    return PosteriorSum(*(torch.cat([getattr(part, name) for part in parts]) for name in ("m", "s", "v")))
-
-
 def _on_device(shifts: Sequence[Shift], like: Tensor) -> list[Shift]:
     def moved(match: Match | None) -> Match | None:
         if match is None:
             return None
-        return Match(match.band.to(like.device), match.centre, match.kept.to(like.device), match.query.to(like.device))
+        return replace(match, kept=match.kept.to(like.device), query=match.query.to(like.device))
 
     return [Shift(s.seen.to(like.device), s.pool, tuple(moved(match) for match in s.matches)) for s in shifts]

@@ -8,12 +8,21 @@ cost is O(N C H W log HW) a query. Always float64: a transform's error is relati
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from patchmosaic.engine.memory import WIDEST, plan_blocks, pool_blocks
+from patchmosaic.engine.memory import WIDEST, Footprint, pool_blocks
 from patchmosaic.engine.posterior import PosteriorSum
+
+
+def translate_footprint(image_shape: Sequence[int]) -> Footprint:
+    """Bytes that `translate_posterior` needs. Queries take turns, so that the scratch is that of an image."""
+    pixels = math.prod(image_shape)
+    return Footprint(pair=0, query=8 * WIDEST * pixels, image=WIDEST * (8 * pixels + 8 * pixels // image_shape[0]))
 
 
 def translate_posterior(
@@ -29,19 +38,13 @@ def translate_posterior(
         MemoryBudgetError: `memory_budget` bytes do not hold one image against one query.
     """
     channels, height, width = queries.shape[1:]
-    size, pixels = (height, width), channels * height * width
-    plan = plan_blocks(
-        1,
-        len(images) if index is None else len(index),
-        pair_bytes=WIDEST * (4 * pixels + 8 * height * width),
-        sample_bytes=WIDEST * 8 * pixels,
-        image_bytes=WIDEST * 4 * pixels,
-        budget=memory_budget,
-        device=queries.device,
-    )
+    size = (height, width)
+    count = len(images) if index is None else len(index)
+    footprint = translate_footprint(queries.shape[1:])
+    block_size = footprint.images_at_once(len(queries), count, memory_budget, queries.device)
     whole = PosteriorSum.empty(len(queries), (channels, height, width), per_pixel=False, device=queries.device)
     spectra = torch.fft.rfft2(queries.double())  # (B, C, H, W/2+1)
-    for block in pool_blocks(images, index, plan.candidates, torch.float64):
+    for block in pool_blocks(images, index, block_size, torch.float64):
         norms = block.square().sum((1, 2, 3))  # (n,)
         transformed = torch.fft.rfft2(block)  # (n, C, H, W/2+1)
         for sample, spectrum in enumerate(spectra):

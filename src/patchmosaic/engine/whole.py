@@ -7,11 +7,14 @@ The constant -gamma/2 ‖y‖² is the same for all n and drops out of the softm
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from patchmosaic.engine.memory import WIDEST, plan_blocks, pool_blocks
+from patchmosaic.engine.memory import WIDEST, Footprint, pool_blocks
 from patchmosaic.engine.posterior import FLOAT32_ROUNDOFF, PosteriorSum
 from patchmosaic.engine.precision import exact
 
@@ -40,38 +43,34 @@ def whole_image_posterior(
     return exact(one_pass, queries, precision, dtype)[0]
 
 
+def whole_image_footprint(image_shape: Sequence[int]) -> Footprint:
+    """Bytes that `whole_image_posterior` needs."""
+    pixels = math.prod(image_shape)
+    return Footprint(pair=4 * WIDEST, query=4 * WIDEST * pixels, image=2 * WIDEST * pixels)
+
+
 def _one_pass(
     queries: Tensor, precision: Tensor, images: Tensor, index: Tensor | None, memory_budget: int
 ) -> tuple[PosteriorSum, Tensor]:
-    shape = tuple(queries.shape[1:])
-    pixels = queries[0].numel()
-    plan = plan_blocks(
-        len(queries),
-        len(images) if index is None else len(index),
-        pair_bytes=4 * WIDEST,
-        sample_bytes=4 * WIDEST * pixels,
-        image_bytes=2 * WIDEST * pixels,
-        budget=memory_budget,
-        device=queries.device,
-    )
+    shape = queries.shape[1:]
+    count = len(images) if index is None else len(index)
+    block_size = whole_image_footprint(shape).images_at_once(len(queries), count, memory_budget, queries.device)
     whole = PosteriorSum.empty(len(queries), shape, per_pixel=False, device=queries.device)
     largest = torch.zeros((), dtype=queries.dtype, device=queries.device)
-    for block in pool_blocks(images, index, plan.candidates, queries.dtype):
+    gamma = precision[:, None].to(queries.dtype)
+    for block in pool_blocks(images, index, block_size, queries.dtype):
         flat = block.flatten(1)  # (n, CHW)
         norms = flat.square().sum(1)  # (n,)
         largest = torch.maximum(largest, norms.amax())
-        for start in range(0, len(queries), plan.samples):
-            chosen = slice(start, start + plan.samples)
-            gamma = precision[chosen, None].to(queries.dtype)
-            log_weights = gamma * (queries[chosen].flatten(1) @ flat.T - 0.5 * norms)  # (b, n)
-            m = log_weights.amax(1)
-            weights = torch.exp(log_weights - m[:, None])
-            part = PosteriorSum(
-                m.double()[:, None, None],
-                weights.sum(1).double()[:, None, None],
-                (weights @ flat).double().view(-1, *shape),
-            )
-            whole[chosen] = whole[chosen].merge_(part)
+        log_weights = gamma * (queries.flatten(1) @ flat.T - 0.5 * norms)  # (B, n)
+        m = log_weights.amax(1)
+        weights = torch.exp(log_weights - m[:, None])
+        part = PosteriorSum(
+            m.double()[:, None, None],
+            weights.sum(1).double()[:, None, None],
+            (weights @ flat).double().view(-1, *shape),
+        )
+        whole.merge_(part)
     lengths = queries.flatten(1).norm(dim=1)
     error = FLOAT32_ROUNDOFF * precision * (lengths * largest.sqrt() + largest)
     return whole, error.double()[:, None, None]
