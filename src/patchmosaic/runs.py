@@ -1,10 +1,12 @@
 """A run: one folder that holds a network, its data, its locality scales and what they drew. Each verb reads the last one's.
 
-run.json                 which images, with their content hash
-network/                 weights.safetensors, network.json, metrics.jsonl and the training state
-scales/LS.json ...       calibrations
-samples/                 finished seeds of every denoiser, so that a killed job resumes
-comparison-20.json ...   measured results, a file for each number of network steps
+    run.json            which images, with their content hash
+    network/            weights.safetensors, network.json, metrics.jsonl and the training state
+    scales/LS.json ...  calibrations
+    samples/            finished seeds of every denoiser, so that a killed job resumes
+    results.json        the last comparison, with manifest.json, pictures and report.html
+
+The images themselves are not copied: they are read again from where they came from, and their hash must be the same.
 """
 
 from __future__ import annotations
@@ -113,10 +115,6 @@ class Run:
     def scale_path(self, machine: str) -> Path:
         """Where the calibration of a machine is kept."""
         return self.folder / "scales" / f"{machine}.json"
-
-    def comparison_path(self, network_steps: int) -> Path:
-        """Where the comparison with so many network steps is kept."""
-        return self.folder / f"comparison-{network_steps}.json"
 
     def network(self, device: torch.device | str = "cpu") -> NetworkDenoiser:
         """The trained network.

@@ -31,7 +31,8 @@ def compare(
 ) -> None:
     """Draw the same seeds with the network and with every machine, and measure how well they agree.
 
-    Writes, for each number of network steps, comparison-N.json, side-by-side-N.png and scatter-N.png, and one report.html.
+    Writes results.json, manifest.json, report.html and locality-scales.png, and for each number N of network steps
+    side-by-side-N.png and scatter-MACHINE-N.png.
     Finished seeds are kept: killed, the same command goes on.
 
     Example: `patchmosaic compare runs/fashion --seeds 20 --network-steps 20 --network-steps 150`
@@ -54,7 +55,7 @@ def run_comparison(
     from patchmosaic.comparison import compare as compare_seeds
     from patchmosaic.errors import CheckpointError
     from patchmosaic.files import write_json
-    from patchmosaic.plots import ScatterDisplay, SideBySideDisplay
+    from patchmosaic.plots import LocalityScaleDisplay, ScatterDisplay, SideBySideDisplay
     from patchmosaic.report import write_report
     from patchmosaic.runs import Run, manifest
 
@@ -88,13 +89,18 @@ def run_comparison(
         device=device,
         seconds=round(time.monotonic() - started, 1),
     )
-    strongest = names[0]
+    write_json(folder / "manifest.json", facts)
+    write_json(folder / "results.json", {str(count): comparison.to_json() for count, comparison in comparisons.items()})
+    class_names = run.pool.class_names
     for count, comparison in comparisons.items():
-        write_json(run.comparison_path(count), {**comparison.to_json(), "manifest": facts})
-        SideBySideDisplay.from_comparison(comparison).save(folder / f"side-by-side-{count}.png")
-        ScatterDisplay.from_comparison(comparison, strongest).save(folder / f"scatter-{count}.png")
+        SideBySideDisplay.from_comparison(comparison, class_names=class_names).save(folder / f"side-by-side-{count}.png")
+        for name in names:
+            ScatterDisplay.from_comparison(comparison, name).save(folder / f"scatter-{name}-{count}.png")
         _tell(comparison)
-    report = write_report(folder, list(comparisons.values()), list(calibrations.values()), manifest=facts)
+    used = [calibrations[name] for name in names if name in calibrations]
+    if used:
+        LocalityScaleDisplay.from_calibrations(used).save(folder / "locality-scales.png")
+    report = write_report(folder, list(comparisons.values()), used, manifest=facts, class_names=class_names)
     say(f"Results, pictures and report in {folder}: open {report}")
     return {str(count): comparison.summary() for count, comparison in comparisons.items()}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float64
@@ -32,7 +32,7 @@ class TrainingCurveDisplay(Display):
         self.steps, self.losses = steps, losses
 
     @classmethod
-    def from_metrics(cls, path: str | Path) -> Self:
+    def from_metrics(cls, path: str | Path) -> TrainingCurveDisplay:
         """Read the `metrics.jsonl` of a training folder; a last line that a killed run left unfinished is passed over.
 
         Raises:

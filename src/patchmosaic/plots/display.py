@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, TypeVar
 
 from patchmosaic.errors import PatchMosaicError
 from patchmosaic.files import replacing
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 220
+
+SomeDisplay = TypeVar("SomeDisplay", bound="Display")
 
 
 class Display(ABC):
@@ -43,7 +45,7 @@ class Display(ABC):
     def _draw(self, ax: Axes, theme: Theme) -> None:
         """Draw on `ax`."""
 
-    def plot(self, ax: Axes | None = None, *, theme: Theme = LIGHT) -> Self:
+    def plot(self: SomeDisplay, ax: Axes | None = None, *, theme: Theme = LIGHT) -> SomeDisplay:
         """Draw on `ax`, or on a new figure of its own size; returns the display."""
         ax = self._new_axes(theme) if ax is None else ax
         self._draw(ax, theme)

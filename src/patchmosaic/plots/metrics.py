@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float64
@@ -45,7 +45,9 @@ class SummaryDisplay(Display):
         self.values, self.intervals, self.metric, self.palette = values, intervals, metric, palette
 
     @classmethod
-    def from_comparison(cls, comparison: Comparison, machines: Sequence[str] | None = None, metric: str = "r") -> Self:
+    def from_comparison(
+        cls, comparison: Comparison, machines: Sequence[str] | None = None, metric: str = "r"
+    ) -> SummaryDisplay:
         """Machines of a comparison, by default all.
 
         Raises:

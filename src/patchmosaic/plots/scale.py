@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from patchmosaic.calibration import Calibration
 from patchmosaic.errors import PatchMosaicError
@@ -34,7 +34,9 @@ class LocalityScaleDisplay(Display):
         self.calibrations, self.receptive_field = tuple(calibrations), receptive_field
 
     @classmethod
-    def from_calibrations(cls, calibrations: Sequence[Calibration], *, receptive_field: int | None = None) -> Self:
+    def from_calibrations(
+        cls, calibrations: Sequence[Calibration], *, receptive_field: int | None = None
+    ) -> LocalityScaleDisplay:
         """One curve for each calibration.
 
         Raises:

@@ -5,7 +5,7 @@ A point above the diagonal is a seed that the machine predicts better than memor
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float64
@@ -34,7 +34,7 @@ class ScatterDisplay(Display):
         self.ideal_r, self.machine_r, self.machine, self.colour = ideal_r, machine_r, machine, colour
 
     @classmethod
-    def from_comparison(cls, comparison: Comparison, machine: str = "ELS") -> Self:
+    def from_comparison(cls, comparison: Comparison, machine: str = "ELS") -> ScatterDisplay:
         """A machine of the comparison against its IS.
 
         Raises:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float64, UInt8
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # Noise is shown at a third of its size: three standard deviations span black to white.
 NOISE_SPAN = 3.0
-# Inches; narrower than _NARROW the captions are short.
+# Inches; in pictures narrower than _NARROW the captions are short and start at the left.
 _LABELS, _HEADINGS, _CAPTION, _NUMBER, _GAP, _LARGEST_CELL, _NARROW = 1.12, 0.24, 0.22, 0.135, 0.05, 0.8, 5.2
 
 
@@ -69,7 +69,7 @@ class SideBySideDisplay(Display):
         *,
         noise: bool = True,
         class_names: Sequence[str] = (),
-    ) -> Self:
+    ) -> SideBySideDisplay:
         """The first `count` seeds of a comparison, none picked.
 
         Args:
@@ -144,7 +144,7 @@ class SideBySideDisplay(Display):
             return {"noise": "the same noise goes in", "network": "drawn by the trained network"}[row.name]
         if i and self.rows[i - 1].r is not None:
             return ""
-        return "predicted in closed form from the same noise" + ("" if self._is_narrow else ", without training")
+        return "predicted in closed form" + ("" if self._is_narrow else " from the same noise, without training")
 
     def _new_axes(self, theme: Theme) -> Axes:
         from matplotlib.figure import Figure
@@ -199,9 +199,9 @@ def _plain(text: str) -> str:
 
 
 def _draw_caption(ax: Axes, caption: str, note: str, top: float, width: float, theme: Theme) -> None:
-    y = top - _CAPTION / 2 + 0.015
+    y, left = top - _CAPTION / 2 + 0.015, _LABELS if width >= _NARROW else 0.1
     ax.plot([0.06, width - 0.06], [y, y], color=theme.rule, linewidth=0.8, zorder=0)
     behind = {"facecolor": theme.paper, "edgecolor": "none", "pad": 2}
-    ax.text(_LABELS, y, caption, fontsize=BODY, color=theme.muted, style="italic", va="center", bbox=behind)
+    ax.text(left, y, caption, fontsize=BODY, color=theme.muted, style="italic", va="center", bbox=behind)
     if note:
         ax.text(width - 0.06 - _GAP, y, note, fontsize=SMALL, color=theme.muted, ha="right", va="center", bbox=behind)
