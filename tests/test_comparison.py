@@ -11,10 +11,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from patchmosaic.comparison import METRICS, Comparison, Interval, compare, measure, median_interval
+from patchmosaic.comparison import Comparison, compare
 from patchmosaic.data.imageset import ImageSet
 from patchmosaic.denoisers import IdealDenoiser, LocalDenoiser, NetworkDenoiser, WienerDenoiser
 from patchmosaic.errors import PatchMosaicError, ShapeError
+from patchmosaic.metrics import METRICS, Interval, measure, median_interval
 from patchmosaic.noise import EDMSchedule
 from patchmosaic.sampling import sample, seed_labels, seeds
 

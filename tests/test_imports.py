@@ -14,7 +14,7 @@ SOURCE = Path(patchmosaic.__file__).parent
 # Low to high. A module may import from its own entry and from any layer below, never from its own layer or above.
 LAYERS = [
     {"errors"},
-    {"progress", "files", "noise", "engine"},  # the engine knows nothing of diffusion
+    {"progress", "files", "noise", "engine", "metrics"},  # the engine knows nothing of diffusion
     {"locality", "data"},
     {"denoisers", "networks"},  # they meet in calls only: a network is any module, a denoiser any function of (x_t, t)
     {"sampling", "store"},
@@ -22,7 +22,7 @@ LAYERS = [
     {"calibration", "comparison"},
     {"plots"},
     {"report", "runs"},
-    {"experiments", "demo"},
+    {"experiments"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

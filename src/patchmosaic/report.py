@@ -11,10 +11,12 @@ from string import Template
 from typing import Any
 
 from patchmosaic.calibration import Calibration
-from patchmosaic.comparison import BASELINE, METRICS, Comparison
+from patchmosaic.comparison import BASELINE, Comparison
 from patchmosaic.errors import PatchMosaicError
 from patchmosaic.files import write_text
+from patchmosaic.metrics import METRICS
 from patchmosaic.plots import Display, LocalityScaleDisplay, ScatterDisplay, SideBySideDisplay, SummaryDisplay
+from patchmosaic.plots.style import ordered, signed
 
 # What each machine may see of the noisy image, and what it may match: in a sentence for someone who has read no paper.
 MACHINES = {
@@ -22,8 +24,8 @@ MACHINES = {
     "ES": "equivariant score: like IS, but also recalls training images shifted to other places.",
     "LS": "local score: each pixel looks at a window round itself and recalls the same place in training images.",
     "ELS": "equivariant local score: each pixel looks at a window and recalls patches from anywhere; borders wrap round.",
-    "bbELS": "boundary-broken ELS: patches from anywhere, but a pixel near the border recalls only patches that lie as near to"
-    " it. It is the theory of a network with zero padding.",
+    "bbELS": "boundary-broken ELS: patches from anywhere, but a pixel near the border recalls only patches that lie as near"
+    " to it. It is the theory of a network with zero padding.",
     "Wiener": "the best linear denoiser: knows the mean and covariance of the training images and nothing else.",
 }
 BASELINES = ("IS", "Wiener")
@@ -72,11 +74,17 @@ def strongest(comparison: Comparison) -> str:
 
 def _lead(comparison: Comparison) -> str:
     best = strongest(comparison)
-    r, ideal = comparison.median(best).value, comparison.median(BASELINE).value
+    r = comparison.median(best).value
+    meanings = {"IS": "recalling whole training images (IS)", "Wiener": "the best linear denoiser (Wiener)"}
+    others = " and ".join(
+        f"{meaning} reaches {signed(comparison.median(name).value)}"
+        for name, meaning in meanings.items()
+        if name in comparison.images and name != best
+    )
     return (
         f'<p class="lead">From the same {len(comparison.seeds)} noises a trained network drew images, and closed formulas'
-        f" predicted them without any training. The best prediction, <strong>{escape(best)}</strong>, correlates with the network's"
-        f" images at <strong>r = {r:.2f}</strong> (median over seeds); recalling whole training images reaches {ideal:.2f}.</p>"
+        f" predicted them without any training. What <strong>{escape(best)}</strong> predicts correlates with the network's"
+        f" images at <strong>r = {signed(r)}</strong> (median over seeds){'; for comparison, ' if others else ''}{others}.</p>"
     )
 
 
@@ -84,18 +92,23 @@ def _comparison(comparison: Comparison, class_names: Sequence[str], titled: bool
     heading = f"<h2>Against {comparison.network_steps} network steps</h2>" if titled else "<h2>Side by side</h2>"
     side = SideBySideDisplay.from_comparison(comparison, class_names=class_names)
     best = strongest(comparison)
-    others = [
-        _figure(
-            ScatterDisplay.from_comparison(comparison, best), "One point a seed: above the diagonal, local beats whole-image."
-        ),
-        _figure(SummaryDisplay.from_comparison(comparison), "Median r with its 95% interval; each small dot is a seed."),
-    ]
+    shown, total = len(side.headings), len(comparison.seeds)
+    caption = (
+        f"Each column starts from one noise: {'all' if shown == total else f'the first {shown} of'} {total} seeds, none picked."
+        f" The network took {comparison.network_steps} steps, the machines {comparison.steps}."
+    )
+    others = [_figure(SummaryDisplay.from_comparison(comparison), "Median r with its 95% interval; each small dot is a seed.")]
+    if best != BASELINE:
+        scatter = ScatterDisplay.from_comparison(comparison, best)
+        others.insert(
+            0, _figure(scatter, f"One point a seed: above the diagonal, {best} is nearer to the network than {BASELINE}.")
+        )
     return "\n".join(
         [
             heading,
-            _figure(side, "Each column starts from one noise. The first seeds, none picked.", wide=True),
+            _figure(side, caption, wide=True),
             _table(comparison),
-            '<div class="pair" style="margin-top:1rem">' + "".join(others) + "</div>",
+            '<div class="pair">' + "".join(others) + "</div>",
         ]
     )
 
@@ -104,13 +117,14 @@ def _table(comparison: Comparison) -> str:
     names = {"r": "r", "r2": "r²", "R2": "R²", "cosine": "cosine", "mse": "mean squared error"}
     head = "".join(f'<th scope="col">{names[metric]}</th>' for metric in METRICS)
     rows = []
-    for name in sorted(comparison.images, key=lambda name: -comparison.median(name).value):
+    ranked = sorted(comparison.images, key=lambda name: -comparison.median(name).value)
+    for name in ranked:
         cells = "".join(
-            f"<td>{interval.value:.3f}<small>{interval.low:.3f} to {interval.high:.3f}</small></td>"
+            f"<td>{signed(interval.value, 3)}<small>{signed(interval.low, 3)} to {signed(interval.high, 3)}</small></td>"
             for interval in (comparison.median(name, metric) for metric in METRICS)
         )
         beats = "" if name == BASELINE else f"{comparison.beats_ideal(name):.0%}"
-        mark = ' class="best"' if name == strongest(comparison) else ""
+        mark = ' class="best"' if name == ranked[0] else ""
         rows.append(f'<tr{mark}><th scope="row">{escape(name)}</th>{cells}<td>{beats}</td></tr>')
     return (
         '<div class="table"><table><thead><tr><th scope="col">machine</th>'
@@ -132,7 +146,7 @@ def _calibrations(calibrations: Sequence[Calibration]) -> str:
 def _glossary(comparison: Comparison) -> str:
     entries = "".join(
         f"<dt>{escape(name)}</dt><dd>{escape(MACHINES.get(name, 'a denoiser given by the user.'))}</dd>"
-        for name in comparison.images
+        for name in ordered(comparison.images)
     )
     return f"<h2>The machines</h2><dl>{entries}</dl>"
 
@@ -147,8 +161,9 @@ def _manifest(manifest: Mapping[str, Any]) -> str:
 
 def _figure(display: Display, caption: str, *, wide: bool = False) -> str:
     encoded = base64.b64encode(display.png()).decode("ascii")
-    width = display.size[0] * 96 * 1.35
+    width, kind = display.size[0] * 96 * 1.35, ' class="wide"' if wide else ""
     return (
-        f'<figure{" class=wide" if wide else ""}><img alt="{escape(display.alt, quote=True)}" style="max-width:{width:.0f}px"'
-        f' src="data:image/png;base64,{encoded}"><figcaption>{escape(caption)}</figcaption></figure>'
+        f'<figure{kind}><div class="scroll"><img alt="{escape(display.alt, quote=True)}"'
+        f' style="max-width:{width:.0f}px" src="data:image/png;base64,{encoded}"></div>'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
     )

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from patchmosaic.engine import oracle
+from patchmosaic.engine.matching import anywhere, same_border, same_position
 from patchmosaic.engine.memory import DEFAULT_BUDGET
-from patchmosaic.engine.patches import anywhere, patch_posteriors, same_border, same_position
+from patchmosaic.engine.patches import patch_posteriors
 from patchmosaic.engine.posterior import PosteriorSum
 from patchmosaic.engine.precision import exact
 from patchmosaic.engine.translates import translate_posterior

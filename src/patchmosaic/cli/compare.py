@@ -109,7 +109,8 @@ def _tell(comparison: Comparison) -> None:
     from rich.table import Table
 
     from patchmosaic.cli.console import stderr
-    from patchmosaic.comparison import BASELINE, METRICS
+    from patchmosaic.comparison import BASELINE
+    from patchmosaic.metrics import METRICS
 
     table = Table(
         title=f"{len(comparison.seeds)} seeds, {comparison.steps} steps, network {comparison.network_steps} steps:"

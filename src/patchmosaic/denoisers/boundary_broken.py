@@ -16,7 +16,7 @@ References:
 from __future__ import annotations
 
 from patchmosaic.denoisers.patch import PatchDenoiser
-from patchmosaic.engine.patches import Shift, same_border
+from patchmosaic.engine.matching import Shift, same_border
 
 
 class BoundaryBrokenDenoiser(PatchDenoiser):

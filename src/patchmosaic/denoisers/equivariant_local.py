@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 from patchmosaic.data.imageset import ImageSet
 from patchmosaic.denoisers.patch import PatchDenoiser
+from patchmosaic.engine.matching import Shift, anywhere
 from patchmosaic.engine.memory import DEFAULT_BUDGET
-from patchmosaic.engine.patches import Shift, anywhere
 from patchmosaic.errors import PatchMosaicError, PatchSizeError
 from patchmosaic.locality import LocalityScale
 from patchmosaic.noise import NoiseSchedule

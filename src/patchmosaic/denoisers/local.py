@@ -11,7 +11,7 @@ References:
 from __future__ import annotations
 
 from patchmosaic.denoisers.patch import PatchDenoiser
-from patchmosaic.engine.patches import Shift, same_position
+from patchmosaic.engine.matching import Shift, same_position
 
 
 class LocalDenoiser(PatchDenoiser):

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from patchmosaic.data.imageset import ImageSet
 from patchmosaic.denoisers.posterior import PosteriorDenoiser
+from patchmosaic.engine.matching import Shift
 from patchmosaic.engine.memory import DEFAULT_BUDGET, Footprint
-from patchmosaic.engine.patches import Shift, patch_footprint, patch_posteriors
+from patchmosaic.engine.patches import patch_footprint, patch_posteriors
 from patchmosaic.engine.posterior import PosteriorSum
 from patchmosaic.locality import LocalityScale, check_patch_size
 from patchmosaic.noise import NoiseSchedule

@@ -8,105 +8,22 @@ so one image of squared differences serves all pixels and all patch sizes, and a
 patch size: sums of 2, 4, 8 ... neighbours by doubling, rows first and columns after. Nothing is subtracted again, so nothing
 cancels. Training images are the innermost dimension: every addition is then a long contiguous one.
 
-Which positions q a pixel may match is separable: a rule for rows times the same rule for columns. The machines differ only
-in that rule, and the three rules are the three functions `same_position`, `same_border` and `anywhere`.
+Which positions q a pixel may match, and what its window sees beyond the border, is all that the machines differ in: `matching`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Literal
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
+from patchmosaic.engine.matching import Match, Shift
 from patchmosaic.engine.memory import WIDEST, Footprint, pool_blocks
 from patchmosaic.engine.posterior import FLOAT32_ROUNDOFF, PosteriorSum
 from patchmosaic.engine.precision import exact
-
-Edge = Literal["never met", "nothing beyond", "torus"]
-
-
-@dataclass(frozen=True)
-class Match:
-    """The pixels that one patch size can match under one shift of one axis: pairs of a query row p and a training row q."""
-
-    radius: int  # the window round a row sees so many more on either side
-    edge: Edge  # what it sees beyond the image
-    seen: slice  # the rows of the shift's overlap that some window sees
-    centre: slice  # training rows that hold all q; between them there may be rows without a pair
-    kept: Int64[Tensor, " k"]  # which of `centre` are a q
-    query: Int64[Tensor, " k"]  # the p of each
-
-
-@dataclass(frozen=True)
-class Shift:
-    """One displacement along one axis: the query's rows `seen` are laid on the training image's rows `pool`."""
-
-    seen: Int64[Tensor, " h"]
-    pool: slice
-    matches: tuple[Match | None, ...]  # one a patch size; None where that size has no pair under this shift
-
-
-# (query rows p, training rows q, radius) -> which of the pairs may match.
-Rule = Callable[[Tensor, Tensor, int], Tensor]
-
-
-@lru_cache(maxsize=64)
-def same_position(side: int, patch_sizes: tuple[int, ...]) -> list[Shift]:
-    """A pixel matches its own position only; windows are cut at the border."""
-    return _shifts(side, patch_sizes, lambda p, q, radius: p == q)
-
-
-@lru_cache(maxsize=64)
-def same_border(side: int, patch_sizes: tuple[int, ...]) -> list[Shift]:
-    """A pixel whose window lies inside matches all such pixels; any other matches its own position only."""
-    return _shifts(side, patch_sizes, lambda p, q, r: (p == q) | (_inside(p, side, r) & _inside(q, side, r)))
-
-
-@lru_cache(maxsize=64)
-def anywhere(side: int, patch_sizes: tuple[int, ...], wrap_training: bool) -> list[Shift]:
-    """A pixel matches every position; the query wraps round, and so do the training patches if `wrap_training`."""
-    if wrap_training:
-        return _shifts(side, patch_sizes, lambda p, q, radius: torch.ones_like(q, dtype=torch.bool), torus=True)
-    return _shifts(side, patch_sizes, lambda p, q, radius: _inside(q, side, radius))
-
-
-def _inside(rows: Tensor, side: int, radius: int) -> Tensor:
-    return (rows >= radius) & (rows < side - radius)
-
-
-def _shifts(side: int, patch_sizes: tuple[int, ...], rule: Rule, torus: bool = False) -> list[Shift]:
-    """Every cyclic displacement under which `rule` admits a pair, cropped to the rows that some window sees."""
-    rows = torch.arange(side)
-    shifts = []
-    for d in range(side):
-        query = (rows - d) % side
-        admitted = [rule(query, rows, size // 2).nonzero()[:, 0] for size in patch_sizes]
-        reach = [
-            (int(q[0]) - size // 2, int(q[-1]) + size // 2) for q, size in zip(admitted, patch_sizes, strict=True) if len(q)
-        ]
-        if not reach:
-            continue
-        low, high = max(0, min(r[0] for r in reach)), min(side, max(r[1] for r in reach) + 1)
-        pool = slice(0, side) if torus else slice(low, high)
-        matches = tuple(_match(q, query, pool, size // 2, side, torus) for q, size in zip(admitted, patch_sizes, strict=True))
-        shifts.append(Shift(query[pool], pool, matches))
-    return shifts
-
-
-def _match(q: Tensor, query: Tensor, pool: slice, radius: int, side: int, torus: bool) -> Match | None:
-    if len(q) == 0:
-        return None
-    first, last = int(q[0]), int(q[-1])
-    low, high = max(first - radius, 0), min(last + radius + 1, side)
-    edge: Edge = "torus" if torus else "never met" if high - low == last + 1 - first + 2 * radius else "nothing beyond"
-    seen = slice(low - pool.start, high - pool.start)
-    return Match(min(radius, side - 1), edge, seen, slice(first, last + 1), q - first, query[q])
 
 
 def patch_posteriors(
@@ -125,12 +42,12 @@ def patch_posteriors(
         precision: gamma of each query; the log-weight of a patch is -gamma/2 times its squared distance.
         index: the images of the pool that count; None for all.
         dtype: float32, with float64 where that is not enough, or float64.
-        rows, columns: shifts made by one of the rules above for the same patch sizes.
+        rows, columns: shifts made by one of the rules of `matching` for the same patch sizes.
 
     Raises:
         MemoryBudgetError: `memory_budget` bytes do not hold one image against one query.
     """
-    rows, columns = _on_device(rows, queries), _on_device(columns, queries)
+    rows, columns = ([shift.to(queries.device) for shift in axis] for axis in (rows, columns))
 
     def one_pass(queries: Tensor, precision: Tensor) -> tuple[list[PosteriorSum], list[Tensor]]:
         states = [
@@ -232,12 +149,3 @@ def _log_weight_error(state: PosteriorSum, queries: Tensor, precision: Tensor) -
     gamma = precision.double()[:, None, None]
     largest = queries.double().square().mean((1, 2, 3)).sqrt().clamp_min(1.0)[:, None, None]
     return FLOAT32_ROUNDOFF * (size + largest * (2 * size * gamma).sqrt())
-
-
-def _on_device(shifts: Sequence[Shift], like: Tensor) -> list[Shift]:
-    def moved(match: Match | None) -> Match | None:
-        if match is None:
-            return None
-        return replace(match, kept=match.kept.to(like.device), query=match.query.to(like.device))
-
-    return [Shift(s.seen.to(like.device), s.pool, tuple(moved(match) for match in s.matches)) for s in shifts]

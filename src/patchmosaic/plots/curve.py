@@ -71,7 +71,7 @@ class TrainingCurveDisplay(Display):
         low, high = np.array([np.percentile(self.losses[group], BAND) for group in groups]).T
         ax.axhline(1.0, color=theme.muted, linewidth=0.7, linestyle=(0, (3, 2)))
         ax.annotate(
-            "knowing nothing",
+            "predicting no noise at all",
             (1.0, 1.0),
             xycoords=("axes fraction", "data"),
             xytext=(0, -2),
@@ -89,7 +89,7 @@ class TrainingCurveDisplay(Display):
             ax,
             theme,
             title=f"Training the network: loss {self.last:.3f}",
-            xlabel="step",
+            xlabel=f"step   (line: mean; shaded: middle {BAND[1] - BAND[0]}% of steps)",
             ylabel="error of the predicted noise",
             grid="y",
         )

@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float64
 
-from patchmosaic.comparison import METRICS, Comparison, Interval
+from patchmosaic.comparison import Comparison
 from patchmosaic.errors import PatchMosaicError
+from patchmosaic.metrics import METRICS, Interval
 from patchmosaic.plots.display import Display
-from patchmosaic.plots.style import BODY, COLUMN, SMALL, TITLE, Theme, colours, dress, known_machines, signed
+from patchmosaic.plots.style import BODY, COLUMN, SMALL, TITLE, Theme, colours, dress, folded, known_machines, signed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 METRIC_NAMES = {
-    "r": "Pearson correlation r",
-    "r2": "squared correlation r²",
-    "R2": "coefficient of determination R²",
-    "cosine": "cosine similarity",
-    "mse": "mean squared error",
+    "r": "Pearson correlation r with the network's image",
+    "r2": "squared correlation r² with the network's image",
+    "R2": "coefficient of determination R² of the network's image",
+    "cosine": "cosine similarity with the network's image",
+    "mse": "mean squared error from the network's image",
 }
 
 
@@ -62,7 +63,7 @@ class SummaryDisplay(Display):
 
     @property
     def size(self) -> tuple[float, float]:
-        return COLUMN, 0.75 + 0.34 * max(2, len(self.values))
+        return COLUMN, 0.87 + 0.34 * max(2, len(self.values))
 
     @property
     def alt(self) -> str:
@@ -70,13 +71,14 @@ class SummaryDisplay(Display):
         return f"Median {METRIC_NAMES[self.metric]} over seeds with 95% intervals: {medians}."
 
     def _draw(self, ax: Axes, theme: Theme) -> None:
+        count = max(len(values) for values in self.values.values())
         for y, (name, values) in enumerate(self.values.items()):
             colour, interval = self.palette[name], self.intervals[name]
             ax.scatter(values, y + _spread(len(values)), s=7, color=colour, alpha=0.35, linewidths=0)
             ax.plot([interval.low, interval.high], [y, y], color=colour, linewidth=4.5, solid_capstyle="round")
             ax.scatter([interval.value], [y], s=30, color=colour, edgecolors=theme.paper, linewidths=1.1, zorder=4)
             ax.annotate(
-                signed(interval.value),
+                signed(interval.value, 3 if self.metric == "mse" else 2),
                 (1.0, y),
                 xycoords=("axes fraction", "data"),
                 xytext=(6, 0),
@@ -88,12 +90,14 @@ class SummaryDisplay(Display):
         dress(
             ax,
             theme,
-            title="Median over seeds, 95% interval",
-            xlabel=f"{METRIC_NAMES[self.metric]} with the network's image",
+            title=f"Median over {count} seeds",
+            xlabel=f"{METRIC_NAMES[self.metric]}\n(small dot: a seed; bar: 95% interval of the median)",
             grid="x",
         )
-        ax.set_yticks(range(len(self.values)), list(self.values))
-        ax.tick_params(axis="y", labelsize=TITLE, labelcolor=theme.ink, length=0)
+        ax.set_yticks(range(len(self.values)), [folded(name, 14) for name in self.values])
+        ax.tick_params(
+            axis="y", labelsize=TITLE if all(len(name) <= 10 for name in self.values) else BODY, labelcolor=theme.ink, length=0
+        )
         ax.tick_params(axis="x", labelsize=SMALL)
         ax.spines["left"].set_visible(False)
         ax.set_ylim(len(self.values) - 0.5, -0.5)

@@ -102,7 +102,8 @@ class LocalityScaleDisplay(Display):
             fontsize=SMALL,
             frameon=False,
             labelcolor=theme.ink,
-            title="median and middle half",
+            title="line: median; shaded: middle half of seeds",
+            handlelength=3.2,
             title_fontsize=SMALL,
             alignment="left",
         )

@@ -12,7 +12,7 @@ from jaxtyping import Float64
 
 from patchmosaic.comparison import BASELINE, Comparison
 from patchmosaic.plots.display import Display
-from patchmosaic.plots.style import BODY, COLUMN, SMALL, Theme, colours, dress, known_machines, signed
+from patchmosaic.plots.style import BODY, COLUMN, SMALL, Theme, colours, dress, folded, known_machines, signed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,31 +83,57 @@ class ScatterDisplay(Display):
             edgecolors=theme.paper,
             linewidths=0.4,
             label="seeds",
+            clip_on=False,
         )
         ax.scatter(
-            [x], [y], s=48, marker="D", color=theme.ink, edgecolors=theme.paper, linewidths=0.8, zorder=4, label="median"
-        )
-        ax.annotate(
-            f"median r\n{BASELINE} {signed(x)}\n{self.machine} {signed(y)}",
-            (x, y),
-            xytext=(7, -5) if x < 1 - 0.3 * share else (-7, -5),
-            ha="left" if x < 1 - 0.3 * share else "right",
-            textcoords="offset points",
-            fontsize=SMALL,
+            [x],
+            [y],
+            s=48,
+            marker="D",
             color=theme.ink,
-            va="top",
+            edgecolors=theme.paper,
+            linewidths=0.8,
+            zorder=4,
+            clip_on=False,
+            label="median",
         )
-        ax.text(
-            low + 0.03 * share, 1 - 0.03 * share, f"{self.machine} predicts better", fontsize=BODY, color=theme.ink, va="top"
-        )
-        ax.text(
-            1 - 0.03 * share, low + 0.03 * share, f"{BASELINE} predicts better", fontsize=BODY, color=theme.muted, ha="right"
-        )
+        # The medians are written where their lines meet the axes, on the side with more room.
+        for value, at, across in [(x, (x, low), True), (y, (low, y), False)]:
+            beyond = value > low + share / 2
+            ax.annotate(
+                f"median {signed(value)}",
+                at,
+                xytext=(-3 if beyond else 3, 3) if across else (3, -3 if beyond else 3),
+                textcoords="offset points",
+                fontsize=SMALL,
+                color=theme.ink,
+                ha="right" if across and beyond else "left",
+                va="top" if beyond and not across else "bottom",
+            )
+        self._name_sides(ax, theme, low)
         dress(
             ax,
             theme,
-            title=f"{self.machine} beats {BASELINE} on {self.fraction:.0%} of {len(self.ideal_r)} seeds",
+            title=folded(f"{self.machine} beats {BASELINE} on {self.fraction:.0%} of {len(self.ideal_r)} seeds", 38),
             xlabel=f"r of {BASELINE} with the network's image",
-            ylabel=f"r of {self.machine} with the network's image",
+            ylabel=folded(f"r of {self.machine} with the network's image", 44),
         )
         ax.set(xlim=(low, 1), ylim=(low, 1), aspect="equal")
+
+    def _name_sides(self, ax: Axes, theme: Theme, low: float) -> None:
+        """Say along the diagonal who is better on which side, at the place farthest from the lines of the medians."""
+        places = (low + (1 - low) * place for place in (0.24, 0.5, 0.76))
+        place = max(places, key=lambda place: min(abs(place - median) for median in self.medians))
+        for name, side, colour in [(self.machine, 1, theme.ink), (BASELINE, -1, theme.muted)]:
+            ax.annotate(
+                f"{folded(name, 16, lines=1)} predicts better",
+                (place, place),
+                xytext=(-6 * side, 6 * side),
+                textcoords="offset points",
+                fontsize=BODY,
+                color=colour,
+                ha="center",
+                va="center",
+                rotation=45,
+                rotation_mode="anchor",
+            )

@@ -16,7 +16,7 @@ from patchmosaic.comparison import Comparison
 from patchmosaic.errors import PatchMosaicError
 from patchmosaic.plots.display import Display
 from patchmosaic.plots.grid import to_pixels
-from patchmosaic.plots.style import BODY, PAGE, SMALL, TITLE, Theme, colours, known_machines, signed
+from patchmosaic.plots.style import BODY, PAGE, SMALL, TITLE, Theme, colours, fitted, folded, known_machines, plain, signed
 from patchmosaic.sampling import seeds
 
 if TYPE_CHECKING:
@@ -24,8 +24,15 @@ if TYPE_CHECKING:
 
 # Noise is shown at a third of its size: three standard deviations span black to white.
 NOISE_SPAN = 3.0
-# Inches; in pictures narrower than _NARROW the captions are short and start at the left.
+# Inches; in pictures narrower than _NARROW the captions start at the left and have no note at the right.
 _LABELS, _HEADINGS, _CAPTION, _NUMBER, _GAP, _LARGEST_CELL, _NARROW = 1.12, 0.24, 0.22, 0.135, 0.05, 0.8, 5.2
+# From which width a picture has room for which caption over the machines.
+_PREDICTED = {
+    6.9: "predicted in closed form from the same noise, without training",
+    2.7: "predicted in closed form, without training",
+    0.0: "predicted in closed form",
+}
+_NOTE = "below: r with the network's image, best in bold"
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,8 +109,7 @@ class SideBySideDisplay(Display):
 
     @property
     def size(self) -> tuple[float, float]:
-        count = len(self.headings)
-        return _LABELS + count * self._cell + 0.06, self._tops()[-1] + 0.04
+        return self._width, self._tops()[-1] + 0.04
 
     @property
     def alt(self) -> str:
@@ -118,8 +124,8 @@ class SideBySideDisplay(Display):
         return min(_LARGEST_CELL, (PAGE - _LABELS - 0.06) / len(self.headings))
 
     @property
-    def _is_narrow(self) -> bool:
-        return _LABELS + len(self.headings) * self._cell < _NARROW
+    def _width(self) -> float:
+        return _LABELS + len(self.headings) * self._cell + 0.06
 
     @property
     def _image_size(self) -> tuple[float, float]:
@@ -144,7 +150,7 @@ class SideBySideDisplay(Display):
             return {"noise": "the same noise goes in", "network": "drawn by the trained network"}[row.name]
         if i and self.rows[i - 1].r is not None:
             return ""
-        return "predicted in closed form" + ("" if self._is_narrow else " from the same noise, without training")
+        return next(caption for width, caption in _PREDICTED.items() if self._width >= width)
 
     def _new_axes(self, theme: Theme) -> Axes:
         from matplotlib.figure import Figure
@@ -155,15 +161,21 @@ class SideBySideDisplay(Display):
         width, height = self.size
         lefts = [_LABELS + i * self._cell for i in range(len(self.headings))]
         middles = [left + self._image_size[0] / 2 for left in lefts]
-        longest = int(self._cell / 0.057)
         ax.text(_LABELS - 0.1, _HEADINGS - 0.05, self.heading, fontsize=SMALL, color=theme.muted, ha="right", va="bottom")
         for x, heading in zip(middles, self.headings, strict=True):
-            short = _plain(heading if len(heading) <= longest else heading[: longest - 1] + "…")
-            ax.text(x, _HEADINGS - 0.05, short, fontsize=SMALL, color=theme.ink, ha="center", va="bottom")
+            ax.text(
+                x,
+                _HEADINGS - 0.05,
+                fitted(heading, self._cell - 0.03, SMALL),
+                fontsize=SMALL,
+                color=theme.ink,
+                ha="center",
+                va="bottom",
+            )
         best = np.max([row.r for row in self.rows if row.r is not None], axis=0, initial=-2)
         for i, (row, top) in enumerate(zip(self.rows, self._tops(), strict=False)):
             if caption := self._caption(i):
-                note = "below each: its r with the network's image" if row.r is not None and not self._is_narrow else ""
+                note = _NOTE if row.r is not None and width >= _NARROW else ""
                 _draw_caption(ax, caption, note, top, width, theme)
             for left, pixels in zip(lefts, row.pixels, strict=True):
                 self._draw_image(ax, pixels, left, top)
@@ -181,21 +193,27 @@ class SideBySideDisplay(Display):
         ax.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest", extent=(left, left + across, top + down, top))
 
     def _draw_label(self, ax: Axes, row: Row, top: float, theme: Theme) -> None:
-        middle, right = top + self._image_size[1] / 2, _LABELS - 0.1
-        name = {"noise": "noise $x_T$", "network": "network"}.get(row.name, _plain(row.name))
-        size = TITLE * min(1.0, 11 / max(1, len(row.name)))
+        height, right = self._image_size[1], _LABELS - 0.1
         if row.median is None:
-            ax.text(right, middle, name, fontsize=size, color=theme.ink, weight="bold", ha="right", va="center")
+            name = {"noise": "noise $x_T$", "network": "network"}[row.name]
+            ax.text(right, top + height / 2, name, fontsize=TITLE, color=theme.ink, weight="bold", ha="right", va="center")
             return
-        ax.text(right, middle - 0.02, name, fontsize=size, color=theme.ink, weight="bold", ha="right", va="bottom")
+        middle = top + max(height / 2, 0.15)  # two lines of text need as much, even beside small images
+        short = len(row.name) <= 10
+        name = plain(row.name) if short else folded(row.name, 15, lines=2 if height > 0.45 else 1)
+        ax.text(
+            right,
+            middle - 0.02,
+            name,
+            fontsize=TITLE if short else SMALL,
+            color=theme.ink,
+            weight="bold",
+            ha="right",
+            va="bottom",
+        )
         ax.text(right, middle + 0.03, f"median r {signed(row.median)}", fontsize=SMALL, color=theme.muted, ha="right", va="top")
-        bar = [top, top + self._image_size[1]]
+        bar = [top, top + height]
         ax.plot([_LABELS - 0.05] * 2, bar, color=row.colour, linewidth=2.2, solid_capstyle="butt")
-
-
-def _plain(text: str) -> str:
-    """Text that matplotlib takes literally, not as mathematics."""
-    return text.replace("$", r"\$")
 
 
 def _draw_caption(ax: Axes, caption: str, note: str, top: float, width: float, theme: Theme) -> None:

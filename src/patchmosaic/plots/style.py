@@ -7,6 +7,7 @@ every picture; text is never coloured, so that nothing hangs on colour alone.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -82,6 +83,27 @@ def known_machines(comparison: Comparison, machines: Sequence[str] | None = None
 def signed(value: float, digits: int = 2) -> str:
     """A number as it is printed: with a true minus sign, and no minus before a rounded zero."""
     return f"{value:z.{digits}f}".replace("-", "−")
+
+
+def plain(text: str) -> str:
+    """Text that matplotlib takes literally, not as mathematics."""
+    return text.replace("$", r"\$")
+
+
+def folded(text: str, width: int, lines: int = 2) -> str:
+    """Text on at most `lines` lines of `width` characters, the rest an ellipsis; taken literally."""
+    return plain("\n".join(textwrap.wrap(text, width, max_lines=lines, placeholder="…")) or text[:width])
+
+
+def fitted(text: str, width: float, size: float) -> str:
+    """As much of the text as is at most `width` inches long at `size` points, the rest an ellipsis; taken literally."""
+    from matplotlib.textpath import TextPath
+
+    for kept in range(len(text), 0, -1):
+        short = plain(text if kept == len(text) else text[:kept].rstrip() + "…")
+        if TextPath((0, 0), short, size=size).get_extents().width <= width * 72:
+            return short
+    return "…" if text else ""
 
 
 def new_axes(width: float, height: float, theme: Theme) -> Axes:

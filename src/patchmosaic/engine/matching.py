@@ -1,0 +1,109 @@
+"""Which training patches a pixel may match, as displacements along one axis.
+
+Every rule is separable: a pixel (p, p') may match a position (q, q') if its row p may match q and its column p' may match q'.
+A rule is therefore one line about rows, and the rest of this module turns it into the shifts under which some pair is admitted,
+each with the rows that have to be looked at.
+
+    same_position   LS       p matches q = p
+    same_border     bbELS    p matches q = p; where the windows of both lie inside the image, any q
+    anywhere        ELS      p matches any q, on a torus; or, with training patches that do not wrap, any q inside
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Literal
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+Edge = Literal["never met", "nothing beyond", "torus"]
+
+
+@dataclass(frozen=True)
+class Match:
+    """The pixels that one patch size can match under one shift of one axis: pairs of a query row p and a training row q."""
+
+    radius: int  # the window round a row sees so many more on either side
+    edge: Edge  # what it sees beyond the image
+    seen: slice  # the rows of the shift's overlap that some window sees
+    centre: slice  # training rows that hold all q; between them there may be rows without a pair
+    kept: Int64[Tensor, " k"]  # which of `centre` are a q
+    query: Int64[Tensor, " k"]  # the p of each
+
+    def to(self, device: torch.device) -> Match:
+        """The same on another device."""
+        return replace(self, kept=self.kept.to(device), query=self.query.to(device))
+
+
+@dataclass(frozen=True)
+class Shift:
+    """One displacement along one axis: the query's rows `seen` are laid on the training image's rows `pool`."""
+
+    seen: Int64[Tensor, " h"]
+    pool: slice
+    matches: tuple[Match | None, ...]  # one a patch size; None where that size has no pair under this shift
+
+    def to(self, device: torch.device) -> Shift:
+        """The same on another device."""
+        return Shift(self.seen.to(device), self.pool, tuple(match and match.to(device) for match in self.matches))
+
+
+# (query rows p, training rows q, radius) -> which of the pairs may match.
+Rule = Callable[[Tensor, Tensor, int], Tensor]
+
+
+@lru_cache(maxsize=64)
+def same_position(side: int, patch_sizes: tuple[int, ...]) -> list[Shift]:
+    """A pixel matches its own position only; windows are cut at the border."""
+    return _shifts(side, patch_sizes, lambda p, q, radius: p == q)
+
+
+@lru_cache(maxsize=64)
+def same_border(side: int, patch_sizes: tuple[int, ...]) -> list[Shift]:
+    """A pixel whose window lies inside matches all such pixels; any other matches its own position only."""
+    return _shifts(side, patch_sizes, lambda p, q, r: (p == q) | (_inside(p, side, r) & _inside(q, side, r)))
+
+
+@lru_cache(maxsize=64)
+def anywhere(side: int, patch_sizes: tuple[int, ...], wrap_training: bool) -> list[Shift]:
+    """A pixel matches every position; the query wraps round, and so do the training patches if `wrap_training`."""
+    if wrap_training:
+        return _shifts(side, patch_sizes, lambda p, q, radius: torch.ones_like(q, dtype=torch.bool), torus=True)
+    return _shifts(side, patch_sizes, lambda p, q, radius: _inside(q, side, radius))
+
+
+def _inside(rows: Tensor, side: int, radius: int) -> Tensor:
+    return (rows >= radius) & (rows < side - radius)
+
+
+def _shifts(side: int, patch_sizes: tuple[int, ...], rule: Rule, torus: bool = False) -> list[Shift]:
+    """Every cyclic displacement under which `rule` admits a pair, cropped to the rows that some window sees."""
+    rows = torch.arange(side)
+    shifts = []
+    for d in range(side):
+        query = (rows - d) % side
+        admitted = [rule(query, rows, size // 2).nonzero()[:, 0] for size in patch_sizes]
+        reach = [
+            (int(q[0]) - size // 2, int(q[-1]) + size // 2) for q, size in zip(admitted, patch_sizes, strict=True) if len(q)
+        ]
+        if not reach:
+            continue
+        low, high = max(0, min(r[0] for r in reach)), min(side, max(r[1] for r in reach) + 1)
+        pool = slice(0, side) if torus else slice(low, high)
+        matches = tuple(_match(q, query, pool, size // 2, side, torus) for q, size in zip(admitted, patch_sizes, strict=True))
+        shifts.append(Shift(query[pool], pool, matches))
+    return shifts
+
+
+def _match(q: Tensor, query: Tensor, pool: slice, radius: int, side: int, torus: bool) -> Match | None:
+    if len(q) == 0:
+        return None
+    first, last = int(q[0]), int(q[-1])
+    low, high = max(first - radius, 0), min(last + radius + 1, side)
+    edge: Edge = "torus" if torus else "never met" if high - low == last + 1 - first + 2 * radius else "nothing beyond"
+    seen = slice(low - pool.start, high - pool.start)
+    return Match(min(radius, side - 1), edge, seen, slice(first, last + 1), q - first, query[q])

@@ -1,0 +1,48 @@
+"""A comparison and calibrations made by hand, whose numbers numpy can tell."""
+
+import numpy as np
+import pytest
+import torch
+
+from patchmosaic.calibration import Calibration
+from patchmosaic.comparison import Comparison
+from patchmosaic.locality import LocalityScale
+
+MIXTURES = {"IS": 1.2, "Wiener": 0.9, "LS": 0.7, "ELS": 0.5}
+
+
+def make_comparison(channels=1, count=7, labelled=True, mixtures=MIXTURES):
+    rng = np.random.default_rng(channels)
+    truth = rng.uniform(-1, 1, (count, channels, 5, 4))
+    images = {
+        name: torch.from_numpy((truth + share * rng.standard_normal(truth.shape)).astype(np.float32))
+        for name, share in mixtures.items()
+    }
+    labels = torch.arange(count) % 3 if labelled else None
+    seeds = tuple(range(10, 10 + count))
+    return Comparison(seeds, labels, 20, 150, torch.from_numpy(truth.astype(np.float32)), images)
+
+
+def r_of(comparison, name):
+    """r of each seed, from numpy.corrcoef."""
+    pairs = zip(comparison.images[name], comparison.network_images, strict=True)
+    return np.array([np.corrcoef(p.double().flatten(), y.double().flatten())[0, 1] for p, y in pairs])
+
+
+def make_calibration(machine="ELS", seed=0, seeds=9, steps=6):
+    rng = np.random.default_rng(seed)
+    sizes = (3, 5, 7, 9, 11)
+    cosine = rng.uniform(0, 1, (seeds, steps, len(sizes)))
+    levels = tuple(float(level) for level in np.geomspace(0.02, 30, steps))
+    median = np.median(np.array(sizes)[cosine.argmax(-1)], axis=0).astype(int)
+    return Calibration(machine, LocalityScale(levels, tuple(median.tolist())), levels, sizes, torch.from_numpy(cosine))
+
+
+@pytest.fixture(scope="session")
+def comparison():
+    return make_comparison()
+
+
+@pytest.fixture
+def calibration():
+    return make_calibration()
