@@ -232,3 +232,9 @@ def test_the_demo_end_to_end(tmp_path):
     assert set(summary) == {"IS", "Wiener", "bbELS", "LS", "ELS"}
     names = {path.name for path in (tmp_path / "demo").iterdir()}
     assert {"report.html", "results.json", "manifest.json", "side-by-side-20.png", "scatter-ELS-20.png"} <= names
+
+
+def test_in_a_log_file_progress_is_lines(chain, tmp_path):
+    folder, _ = chain
+    result = run("calibrate", folder, "--machine", "LS", "--seeds", 3, "--steps", 3)
+    assert re.search(r"calibrating LS: 9 of 9, \d+ s elapsed, about 0 s left", result.stderr)

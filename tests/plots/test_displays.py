@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import MIXTURES, make_calibration, make_comparison, r_of
+from display_cases import MIXTURES, make_calibration, make_comparison, r_of
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from patchmosaic.calibration import Calibration
@@ -20,6 +21,17 @@ from patchmosaic.plots import (
     SummaryDisplay,
     TrainingCurveDisplay,
 )
+from patchmosaic.sampling import seeds
+
+
+@pytest.fixture
+def comparison():
+    return make_comparison()
+
+
+@pytest.fixture
+def calibration():
+    return make_calibration()
 
 
 def texts(display):
@@ -27,9 +39,10 @@ def texts(display):
     figure = display.figure_
     figure.draw_without_rendering()
     axes = display.ax_
-    own = [*axes.texts, axes.title, axes.xaxis.label, axes.yaxis.label, *axes.get_xticklabels(), *axes.get_yticklabels()]
-    for title in (axes._left_title, axes._right_title):
-        own.append(title)
+    own = [*axes.texts, axes._left_title, axes.xaxis.label, axes.yaxis.label]
+    for axis in (axes.xaxis, axes.yaxis):
+        low, high = sorted(axis.get_view_interval())
+        own += [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
     return [text for text in own if text.get_text()]
 
 
@@ -50,7 +63,7 @@ def test_a_scatter_has_each_seed_at_its_correlations(comparison, machine):
     ideal, own = r_of(comparison, "IS"), r_of(comparison, machine)
     np.testing.assert_allclose(points(display), np.stack([ideal, own], 1), atol=1e-9)
     above = float(np.mean(own > ideal))
-    assert 0 < above
+    assert above > 0
     assert display.fraction == pytest.approx(above)
     assert f"{machine} beats IS on {above:.0%} of 7 seeds" in written(display)
     assert {f"median {np.median(ideal):.2f}", f"median {np.median(own):.2f}"} <= set(written(display))
@@ -62,7 +75,10 @@ def test_every_point_of_a_scatter_lies_within_its_axes():
     display = ScatterDisplay.from_comparison(make_comparison(mixtures={"IS": 1.0, "ELS": -30.0})).plot()
     display.machine_r[0] = -0.93
     display.plot()
-    for low, high, values in [(*display.ax_.get_xlim(), points(display)[:, 0]), (*display.ax_.get_ylim(), points(display)[:, 1])]:
+    for low, high, values in [
+        (*display.ax_.get_xlim(), points(display)[:, 0]),
+        (*display.ax_.get_ylim(), points(display)[:, 1]),
+    ]:
         assert low <= values.min()
         assert values.max() <= high
     assert display.ax_.get_xlim() == display.ax_.get_ylim()
@@ -79,7 +95,7 @@ def test_the_steps_are_the_scale_and_the_band_the_quartiles(count):
     for calibration, steps, band in zip(calibrations, display.ax_.patches, display.ax_.collections, strict=True):
         values, edges, _ = steps.get_data()
         assert values.tolist() == list(calibration.scale.patch_sizes)
-        for low, high, level, size in zip(edges, edges[1:], calibration.noise_levels, values, strict=True):
+        for low, high, level, size in zip(edges[:-1], edges[1:], calibration.noise_levels, values, strict=True):
             assert low < level < high
             inside = np.geomspace(low, high, 9)[1:-1]
             assert {calibration.scale(float(at)) for at in inside} == {int(size)}
@@ -103,7 +119,9 @@ def test_an_infinite_noise_level_is_drawn_near_the_rest():
     levels = (0.1, 1.0, 10.0, math.inf)
     scale = LocalityScale(levels, (3, 5, 7, 9))
     cosine = torch.eye(4, dtype=torch.float64).expand(2, 4, 4)
-    display = LocalityScaleDisplay.from_calibrations([Calibration("LS", scale, scale.noise_levels, (3, 5, 7, 9), cosine)]).plot()
+    display = LocalityScaleDisplay.from_calibrations(
+        [Calibration("LS", scale, scale.noise_levels, (3, 5, 7, 9), cosine)]
+    ).plot()
     values, edges, _ = display.ax_.patches[0].get_data()
     assert values.tolist() == [3, 5, 7, 9]
     np.testing.assert_allclose(edges, np.geomspace(0.1, 100, 4)[[0, 1, 2, 3, 3]] * np.sqrt(10) ** np.array([-1, -1, -1, -1, 1]))
@@ -120,8 +138,8 @@ def test_the_receptive_field_is_a_line(calibration):
 
 
 def test_each_curve_is_named_with_its_seeds(calibration):
-    legend = LocalityScaleDisplay.from_calibrations([calibration, make_calibration("LS", 1, seeds=4)]).plot().ax_.get_legend()
-    assert [text.get_text().split() for text in legend.get_texts()] == [["ELS", "(9", "seeds)"], ["LS", "(4", "seeds)"]]
+    legend = LocalityScaleDisplay.from_calibrations([calibration, make_calibration("LS", 1, seeds=5)]).plot().ax_.get_legend()
+    assert [text.get_text().split() for text in legend.get_texts()] == [["ELS", "(9", "seeds)"], ["LS", "(5", "seeds)"]]
 
 
 # Summary.
@@ -187,12 +205,10 @@ def test_rows_and_columns_are_machines_and_seeds(channels):
     display = SideBySideDisplay.from_comparison(comparison, count=4).plot()
     rows, middles, _ = images_by_place(display)
     assert len(rows) == 2 + len(MIXTURES)
-    x_T = [torch.randn(channels, 5, 4, generator=torch.Generator().manual_seed(seed)) for seed in comparison.seeds[:4]]
+    x_T = seeds(comparison.seeds[:4], (channels, 5, 4))
     noise = np.stack(rows[0]).astype(float).ravel() / 127.5 - 1
-    expected = np.moveaxis(torch.stack(x_T).numpy(), 1, -1).ravel().clip(-3, 3) / 3
-    if np.allclose(noise, expected, atol=0.01) is False:  # how seeds become noise is tested elsewhere; here, that it is noise
-        assert abs(noise.mean()) < 0.2
-        assert 0.2 < noise.std() < 0.45
+    expected = np.moveaxis(x_T.numpy(), 1, -1).ravel().clip(-3, 3) / 3
+    np.testing.assert_allclose(noise, expected, atol=0.005)
     shown = [comparison.network_images, *(comparison.images[name] for name in ["ELS", "LS", "IS", "Wiener"])]
     for row, images in zip(rows[1:], shown, strict=True):
         np.testing.assert_allclose(np.stack(row).astype(float), eight_bit(images[:4]), atol=1)
@@ -206,7 +222,9 @@ def test_below_each_image_stands_its_correlation_and_the_best_is_bold(comparison
     for row, name in enumerate(["IS", "ELS"], 1):
         end = tops[row + 1] if row + 1 < len(tops) else math.inf
         for x, r, other in zip(middles, found[name], found["ELS" if name == "IS" else "IS"], strict=True):
-            below = [t for t in display.ax_.texts if abs(t.get_position()[0] - x) < 1e-6 and tops[row] < t.get_position()[1] < end]
+            below = [
+                t for t in display.ax_.texts if abs(t.get_position()[0] - x) < 1e-6 and tops[row] < t.get_position()[1] < end
+            ]
             assert [t.get_text() for t in below] == [f"{r:.2f}".replace("-", "−")]
             assert (below[0].get_weight() == "bold") == (r > other)
         assert f"median r {np.median(found[name]):.2f}" in written(display)
@@ -223,7 +241,15 @@ def heads(display):
 
 def test_columns_are_headed_by_class_or_seed(comparison):
     draw = SideBySideDisplay.from_comparison
-    assert heads(draw(comparison, class_names=("cat", "dog", "$4")).plot()) == ["cat", "dog", r"\$4", "cat", "dog", r"\$4", "cat"]
+    assert heads(draw(comparison, class_names=("cat", "dog", "$4")).plot()) == [
+        "cat",
+        "dog",
+        r"\$4",
+        "cat",
+        "dog",
+        r"\$4",
+        "cat",
+    ]
     assert heads(draw(comparison).plot()) == ["0", "1", "2", "0", "1", "2", "0"]
     plain = draw(make_comparison(labelled=False), count=3).plot()
     assert heads(plain) == ["10", "11", "12"]
@@ -234,7 +260,7 @@ def test_columns_are_headed_by_class_or_seed(comparison):
 LONG = "a machine with a name that goes on and on and on"
 
 
-@pytest.mark.parametrize("columns", [1, 3, 5, 6, 7, 8, 10, 24])
+@pytest.mark.parametrize("columns", [1, 3, 6, 16])
 def test_no_two_texts_of_a_side_by_side_overlap_and_none_is_cut(columns):
     comparison = make_comparison(count=columns, mixtures={"IS": 1.2, "ELS": 0.5, LONG: 0.7})
     names = ["an extraordinarily long class name", "cat", "T-shirt/top"]
@@ -303,7 +329,7 @@ def test_the_curve_is_read_from_the_metrics(tmp_path):
     losses = np.random.default_rng(0).uniform(0.1, 1, 50).tolist()
     display = TrainingCurveDisplay.from_metrics(metrics_file(tmp_path / "metrics.jsonl", losses)).plot()
     x, y = next(line.get_data() for line in display.ax_.lines if len(line.get_xdata()) == 50)
-    assert x.tolist() if hasattr(x, "tolist") else list(x) == list(range(1, 51))
+    assert list(x) == list(range(1, 51))
     np.testing.assert_allclose(y, losses)
     assert display.last == pytest.approx(np.mean(losses[-2:]))
     assert f"{np.mean(losses[-2:]):.3f}" in display.alt
@@ -369,7 +395,7 @@ def test_there_must_be_a_calibration_and_a_column(comparison):
 def test_the_dark_theme_is_dark(comparison):
     display = SummaryDisplay.from_comparison(comparison).plot(theme=DARK)
     assert max(display.figure_.get_facecolor()[:3]) < 0.2
-    assert min(display.ax_.get_yticklabels()[0].get_color() != "#1b1c20" for _ in [0])
+    assert min(to_rgb(display.ax_.get_yticklabels()[0].get_color())) > 0.8
 
 
 def test_a_display_goes_onto_the_axes_it_is_given(comparison):

@@ -7,7 +7,7 @@ import xml.etree.ElementTree
 
 import numpy as np
 import pytest
-from conftest import make_calibration, make_comparison, r_of
+from display_cases import make_calibration, make_comparison, r_of
 from PIL import Image
 
 import patchmosaic.plots

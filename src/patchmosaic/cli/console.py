@@ -6,6 +6,7 @@ People read standard error, programs read standard output: with --json a verb pr
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -40,7 +41,10 @@ def print_json(result: Any) -> None:
 
 @contextmanager
 def progress_bars() -> Iterator[ProgressCallback]:
-    """A progress callback that draws one bar for each piece of work, with the time it still needs."""
+    """A progress callback that draws one bar for each piece of work, with the time it still needs; in a log file, lines."""
+    if not stderr.is_terminal:
+        yield _progress_lines()
+        return
     columns = (
         TextColumn("{task.description:<24}"),
         BarColumn(bar_width=32),
@@ -59,3 +63,22 @@ def progress_bars() -> Iterator[ProgressCallback]:
             bars.update(tasks[what], completed=done, total=total)
 
         yield advance
+
+
+LINE_EVERY = 30.0  # seconds
+
+
+def _progress_lines() -> ProgressCallback:
+    started: dict[str, float] = {}
+    told: dict[str, float] = {}
+
+    def advance(what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        begun = started.setdefault(what, now)
+        if done < total and now - told.setdefault(what, begun) < LINE_EVERY:
+            return
+        told[what] = now
+        left = (now - begun) * (total - done) / max(done, 1)
+        say(f"{what}: {done} of {total}, {now - begun:.0f} s elapsed, about {left:.0f} s left")
+
+    return advance

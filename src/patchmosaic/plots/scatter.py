@@ -126,7 +126,7 @@ class ScatterDisplay(Display):
         place = max(places, key=lambda place: min(abs(place - median) for median in self.medians))
         for name, side, colour in [(self.machine, 1, theme.ink), (BASELINE, -1, theme.muted)]:
             ax.annotate(
-                f"{folded(name, 16, lines=1)} predicts better",
+                f"{folded(name, 12, lines=1)} predicts better",
                 (place, place),
                 xytext=(-6 * side, 6 * side),
                 textcoords="offset points",

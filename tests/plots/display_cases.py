@@ -1,7 +1,6 @@
 """A comparison and calibrations made by hand, whose numbers numpy can tell."""
 
 import numpy as np
-import pytest
 import torch
 
 from patchmosaic.calibration import Calibration
@@ -36,13 +35,3 @@ def make_calibration(machine="ELS", seed=0, seeds=9, steps=6):
     levels = tuple(float(level) for level in np.geomspace(0.02, 30, steps))
     median = np.median(np.array(sizes)[cosine.argmax(-1)], axis=0).astype(int)
     return Calibration(machine, LocalityScale(levels, tuple(median.tolist())), levels, sizes, torch.from_numpy(cosine))
-
-
-@pytest.fixture(scope="session")
-def comparison():
-    return make_comparison()
-
-
-@pytest.fixture
-def calibration():
-    return make_calibration()
