@@ -98,7 +98,7 @@ def fixed_pass(s, log_weight_error):
     """A pass that reports a sum of weights `s` and an error a query, and marks its result by the dtype it ran in."""
     calls = []
 
-    def one_pass(queries, precision):
+    def one_pass(queries, precision, answers):
         calls.append((queries.dtype, len(queries)))
         batch = len(queries)
         value = 1.0 if queries.dtype == torch.float64 else 0.5
@@ -112,7 +112,7 @@ def fixed_pass(s, log_weight_error):
 def test_a_second_pass_is_made_for_the_doubtful_queries_alone():
     one_pass, calls = fixed_pass(2.0, torch.tensor([1e-12, 1e-2, 1e-12, 1e-1], dtype=torch.float64))
     y, gammas = torch.zeros(4, 1, 2, 2), torch.ones(4, dtype=torch.float64)
-    (state,) = exact(one_pass, y.double(), gammas, y.dtype)
+    (state,) = exact(one_pass, 1, y.double(), gammas, y.dtype)
     assert calls == [(torch.float32, 4), (torch.float64, 2)]
     assert state.mean()[:, 0, 0, 0].tolist() == [0.5, 1.0, 0.5, 1.0]
 
@@ -120,17 +120,32 @@ def test_a_second_pass_is_made_for_the_doubtful_queries_alone():
 def test_doubt_counts_only_where_weights_can_move():
     """With one candidate (s = 1) an error in its log-weight changes nothing."""
     one_pass, calls = fixed_pass(1.0, torch.full((4,), 1e3, dtype=torch.float64))
-    exact(one_pass, torch.zeros(4, 1, 2, 2, dtype=torch.float64), torch.ones(4, dtype=torch.float64), torch.float32)
+    exact(one_pass, 1, torch.zeros(4, 1, 2, 2, dtype=torch.float64), torch.ones(4, dtype=torch.float64), torch.float32)
     assert calls == [(torch.float32, 4)]
 
 
 def test_an_undefined_estimate_is_a_doubt():
     one_pass, calls = fixed_pass(2.0, torch.full((4,), math.nan, dtype=torch.float64))
-    exact(one_pass, torch.zeros(4, 1, 2, 2, dtype=torch.float64), torch.ones(4, dtype=torch.float64), torch.float32)
+    exact(one_pass, 1, torch.zeros(4, 1, 2, 2, dtype=torch.float64), torch.ones(4, dtype=torch.float64), torch.float32)
     assert calls == [(torch.float32, 4), (torch.float64, 4)]
 
 
 def test_float64_queries_are_done_once():
     one_pass, calls = fixed_pass(2.0, torch.full((4,), 1.0, dtype=torch.float64))
-    exact(one_pass, torch.zeros(4, 1, 2, 2, dtype=torch.float64), torch.ones(4, dtype=torch.float64), torch.float64)
+    exact(one_pass, 1, torch.zeros(4, 1, 2, 2, dtype=torch.float64), torch.ones(4, dtype=torch.float64), torch.float64)
     assert calls == [(torch.float64, 4)]
+
+
+def test_only_the_doubtful_patch_sizes_are_done_again():
+    calls = []
+
+    def one_pass(queries, precision, answers):
+        calls.append((queries.dtype, list(answers)))
+        cells = torch.ones(len(queries), 1, 1, dtype=torch.float64)
+        value = 1.0 if queries.dtype == torch.float64 else 0.5
+        states = [PosteriorSum(0 * cells, 2 * cells, torch.full_like(cells, 2 * value)[:, None]) for _ in answers]
+        return states, [cells * (1e-2 if answer == 1 else 1e-12) for answer in answers]
+
+    sums = exact(one_pass, 3, torch.zeros(2, 1, 1, 1, dtype=torch.float64), torch.ones(2, dtype=torch.float64), torch.float32)
+    assert calls == [(torch.float32, [0, 1, 2]), (torch.float64, [1])]
+    assert [state.mean().unique().item() for state in sums] == [0.5, 1.0, 0.5]

@@ -12,7 +12,7 @@ from patchmosaic.cli.train import Classes, class_key
 
 
 def sample(
-    source: Annotated[Path, typer.Argument(help="A run folder, or data as for `train`.")],
+    source: Annotated[str, typer.Argument(help="A run folder, or data as for `train`.")],
     denoiser: Annotated[str, typer.Option(help="network (of a run), IS, ES, LS, ELS, bbELS or Wiener.")] = "bbELS",
     seeds: Annotated[int, typer.Option(help="Draw seeds 0 to this.", min=1)] = 16,
     steps: Annotated[int, typer.Option(help="DDIM steps.", min=1)] = 20,
@@ -42,8 +42,7 @@ def sample(
     from patchmosaic.sampling import seed_labels
 
     budget = budget_bytes(memory_budget)
-    is_run = (source / "run.json").exists()
-    run = Run(source) if is_run else None
+    run = Run(Path(source)) if (Path(source) / "run.json").exists() else None
     if denoiser == "network" and run is None:
         raise CheckpointError("only a run has a network", got=source, hint="Train one, or choose a machine.")
     with progress_bars() as progress:
@@ -58,7 +57,7 @@ def sample(
                 drawer = build_machine(denoiser, pool, patch_size, schedule=network.schedule, memory_budget=budget)
         else:
             names = tuple(class_key(name) for name in classes) if classes else None
-            pool = DataSource(str(source), image_size, names, limit).load(progress)
+            pool = DataSource(source, image_size, names, limit).load(progress)
             drawer = build_machine(denoiser, pool, patch_size, memory_budget=budget)
         labels = seed_labels(seeds, pool.classes) if drawer.classes else None
         images = generate(
@@ -71,7 +70,7 @@ def sample(
             name=denoiser,
             progress=progress,
         )
-    folder = out or (source if is_run else Path("samples")) / f"{denoiser}-{steps}"
+    folder = out or (Path("samples") if run is None else run.folder) / f"{denoiser}-{steps}"
     tensors = {"images": images} if labels is None else {"images": images, "labels": labels}
     with replacing(folder / "samples.safetensors") as temporary:
         safetensors.torch.save_file(tensors, temporary)

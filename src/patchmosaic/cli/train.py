@@ -64,7 +64,7 @@ def train(
     settings = TrainingSettings(
         steps=steps, batch_size=batch_size, learning_rate=learning_rate, lr_schedule=lr_schedule.value, seed=seed
     )
-    source = DataSource(data, image_size, tuple(class_key(name) for name in classes) if classes else None, limit)
+    source = DataSource(absolute(data), image_size, tuple(class_key(name) for name in classes) if classes else None, limit)
     network = {"width": width, "depth": depth, "padding": padding.value, "conditional": conditional}
     result = run_training(run, source, network, settings, device)
     if json:
@@ -101,6 +101,11 @@ def run_training(folder: Path, source: Any, network: dict[str, Any], settings: A
     loss = float(trained.losses[-max(1, len(trained.losses) // 20) :].mean())
     say(f"Trained ({trained.precision}): mean loss of the last twentieth of the steps {loss:.4f}.")
     return {"run": str(folder), "parameters": parameters, "steps": settings.steps, "loss": loss, "precision": trained.precision}
+
+
+def absolute(data: str) -> str:
+    """A data source that means the same from any folder: a path is made absolute, a name stays."""
+    return data if data.startswith("hf://") or "/" not in data else str(Path(data).resolve())
 
 
 def class_key(name: str) -> int | str:

@@ -11,7 +11,7 @@ each with the rows that have to be looked at.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
@@ -46,6 +46,10 @@ class Shift:
     seen: Int64[Tensor, " h"]
     pool: slice
     matches: tuple[Match | None, ...]  # one a patch size; None where that size has no pair under this shift
+
+    def only(self, patch_sizes: Sequence[int]) -> Shift:
+        """The same for some of the patch sizes, by their place in `matches`."""
+        return replace(self, matches=tuple(self.matches[place] for place in patch_sizes))
 
     def to(self, device: torch.device) -> Shift:
         """The same on another device."""

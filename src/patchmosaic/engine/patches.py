@@ -49,18 +49,17 @@ def patch_posteriors(
     """
     rows, columns = ([shift.to(queries.device) for shift in axis] for axis in (rows, columns))
 
-    def one_pass(queries: Tensor, precision: Tensor) -> tuple[list[PosteriorSum], list[Tensor]]:
-        states = [
-            PosteriorSum.empty(len(queries), queries.shape[1:], per_pixel=True, device=queries.device) for _ in rows[0].matches
-        ]
+    def one_pass(queries: Tensor, precision: Tensor, answers: Sequence[int]) -> tuple[list[PosteriorSum], list[Tensor]]:
+        states = [PosteriorSum.empty(len(queries), queries.shape[1:], per_pixel=True, device=queries.device) for _ in answers]
+        down, across = ([shift.only(answers) for shift in axis] for axis in (rows, columns))
         count = len(images) if index is None else len(index)
         footprint = patch_footprint(queries.shape[1:], len(states))
         block_size = footprint.images_at_once(len(queries), count, memory_budget, queries.device)
         for block in pool_blocks(images, index, block_size, queries.dtype):
-            _add_block(states, queries, precision.to(queries.dtype), block, rows, columns)
+            _add_block(states, queries, precision.to(queries.dtype), block, down, across)
         return states, [_log_weight_error(state, queries, precision) for state in states]
 
-    return exact(one_pass, queries, precision, dtype)
+    return exact(one_pass, len(rows[0].matches), queries, precision, dtype)
 
 
 def patch_footprint(image_shape: Sequence[int], patch_sizes: int) -> Footprint:
@@ -90,6 +89,8 @@ def _add_block(
     block = block.permute(1, 2, 3, 0).contiguous()  # (C, H, W, n)
     for down in rows:
         for across in columns:
+            if not any(row and column for row, column in zip(down.matches, across.matches, strict=True)):
+                continue
             seen = queries[:, :, down.seen[:, None], across.seen, None]  # (b, C, h, w, 1)
             energy = (block[:, down.pool, across.pool] - seen).square_()  # (b, C, h, w, n)
             energy = energy.sum(1) if energy.shape[1] > 1 else energy.squeeze(1)  # (b, h, w, n)

@@ -36,11 +36,11 @@ def whole_image_posterior(
         MemoryBudgetError: `memory_budget` bytes do not hold one image against one query.
     """
 
-    def one_pass(queries: Tensor, precision: Tensor) -> tuple[list[PosteriorSum], list[Tensor]]:
+    def one_pass(queries: Tensor, precision: Tensor, answers: Sequence[int]) -> tuple[list[PosteriorSum], list[Tensor]]:
         state, error = _one_pass(queries, precision, images, index, memory_budget)
         return [state], [error]
 
-    return exact(one_pass, queries, precision, dtype)[0]
+    return exact(one_pass, 1, queries, precision, dtype)[0]
 
 
 def whole_image_footprint(image_shape: Sequence[int]) -> Footprint:
