@@ -44,10 +44,11 @@ def test_your_own_network():
     assert re.search(r"^patch sizes.*( [357]){20}$", text, re.MULTILINE)
 
 
-def test_the_readme_code_runs():
+def test_the_readme_code_runs(tmp_path):
     readme = (ROOT / "README.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
     assert blocks
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for block in blocks:
-        subprocess.run([sys.executable, "-c", block], check=True, env=environment, capture_output=True)
+        subprocess.run([sys.executable, "-c", block], check=True, env=environment, capture_output=True, cwd=tmp_path)
+    assert (tmp_path / "drawn.png").exists()
