@@ -113,7 +113,7 @@ def calibrate(
     monotone: bool = False,
     conditional: bool | None = None,
     memory_budget: int = DEFAULT_BUDGET,
-    batch_size: int = 8,
+    batch_size: int = 2,
     keep: Path | None = None,
     progress: Progress = silent,
 ) -> Calibration:

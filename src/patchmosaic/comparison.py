@@ -103,7 +103,7 @@ def compare(
     network_steps: int | None = None,
     pool: ImageSet | None = None,
     conditional: bool | None = None,
-    batch_size: int = 16,
+    batch_size: int = 4,
     keep: Path | None = None,
     progress: Progress = silent,
 ) -> Comparison:

@@ -24,7 +24,7 @@ def generate(
     labels: Int64[Tensor, " n"] | None = None,
     seed: int = 0,
     image_shape: tuple[int, int, int] | None = None,
-    batch_size: int = 16,
+    batch_size: int = 4,
     keep: Path | None = None,
     name: str = "samples",
     progress: Progress = silent,
@@ -35,7 +35,7 @@ def generate(
         numbers, seed: which noise, as for `patchmosaic.seeds`.
         labels: (n,) the class of each, or None.
         image_shape: (C, H, W); the denoiser's own by default.
-        batch_size: seeds drawn together; does not change the result.
+        batch_size: seeds drawn together, and lost together by a kill; does not change the result.
         keep: a folder that remembers finished seeds, so that the same call later does only what is missing.
         name: what progress and the folder call it.
         progress: called with `name`, the denoising steps done and their total.

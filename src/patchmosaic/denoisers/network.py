@@ -98,7 +98,8 @@ class NetworkDenoiser(Denoiser):
 
     def describe(self) -> dict[str, Any]:
         """Class, weights (hashed), prediction and schedule, as JSON-able data; the module's idea of time by three examples."""
-        digest = hashlib.sha256()
+        # repr tells what weights do not, such as padding.
+        digest = hashlib.sha256(repr(self.module).encode())
         for name, tensor in sorted(self.module.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
