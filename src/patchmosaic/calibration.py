@@ -1,7 +1,8 @@
 """Calibration: which patch size makes an analytic machine most like a given network, at each noise level.
 
 The network's own reverse trajectories are run from held-out seeds. At every step its score is compared, by cosine, with that
-of the machine at every patch size on the same x_t; the best size of each seed is taken, and then the median over seeds.
+of the machine at every patch size on the same x_t; the best size of each seed is taken, and then the median over
+seeds, halves upwards.
 
 References:
     Kamb & Ganguli 2024, section 5 and appendix (calibration of locality scales).
@@ -163,8 +164,7 @@ def calibrate(
 
     cosine = store.get(keys)  # (seeds, steps, K)
     levels = tuple(float(network.schedule.noise_level((i + 1) / steps)) for i in range(steps))
-    # The lower median of odd numbers is one of them, hence odd.
-    medians = torch.tensor(sizes)[cosine.argmax(-1)].median(0).values.tolist()
+    medians = [_median_size(best, sizes) for best in torch.tensor(sizes)[cosine.argmax(-1)].T]
     if math.isinf(levels[-1]) and steps > 1:
         # Where alpha_t = 0 every patch size gives the same score, -x_t / sigma_t²: keep the size of the level below.
         medians[-1] = medians[-2]
@@ -183,6 +183,12 @@ def _cosines(
         theirs = score_from_x0(step.x_t, step.x0_hat, alpha, sigma).flatten(1)  # (B, CHW)
         ours = score_from_x0(step.x_t, x0_hats, alpha, sigma).flatten(2)  # (K, B, CHW)
         yield torch.nn.functional.cosine_similarity(ours.double(), theirs.double(), dim=-1).T.cpu()
+
+
+def _median_size(best: Int64[Tensor, " seeds"], sizes: Sequence[int]) -> int:
+    """The compared size nearest to the median; halfway between two the larger, so that few seeds do not lean low."""
+    median = float(best.double().quantile(0.5))
+    return min(sizes, key=lambda size: (abs(size - median), -size))
 
 
 def _default_patch_sizes(network: Denoiser, pool: ImageSet) -> tuple[int, ...]:

@@ -20,7 +20,7 @@ from patchmosaic.data import load
 from patchmosaic.locality import LocalityScale
 
 VERBS = ("demo", "train", "calibrate", "sample", "compare", "doctor")
-TRAIN = ["digits", "--limit", "120", "--width", "8", "--depth", "1", "--steps", "30", "--batch-size", "16"]
+TRAIN = ["digits", "--limit", "120", "--width", "16", "--depth", "1", "--steps", "30", "--batch-size", "16"]
 
 
 def run(*arguments):
@@ -52,7 +52,7 @@ def chain(tmp_path_factory):
 def test_train_writes_a_network_that_is_what_was_asked_for(chain):
     folder, outputs = chain
     record = json.loads((folder / "network" / "network.json").read_text())
-    assert record["config"]["width"] == 8
+    assert record["config"]["width"] == 16
     assert record["data"]["content_hash"] == load("digits", None, limit=120).content_hash
     assert len((folder / "network" / "metrics.jsonl").read_text().splitlines()) == 30 == outputs["train"]["steps"]
     weights = load_file(folder / "network" / "weights.safetensors")

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from patchmosaic.engine import oracle
-from patchmosaic.engine.matching import anywhere, same_border, same_position
 from patchmosaic.engine.memory import DEFAULT_BUDGET
 from patchmosaic.engine.patches import patch_posteriors
 from patchmosaic.engine.posterior import PosteriorSum
@@ -42,8 +41,7 @@ def naive(y, pool, gamma):
 
 def patches(rule):
     def run(y, pool, gammas):
-        shifts = rule(SIDE)
-        return patch_posteriors(y.double(), gammas, pool, None, shifts, shifts, y.dtype, DEFAULT_BUDGET)[0].mean()
+        return patch_posteriors(y.double(), gammas, pool, None, rule, (WHOLE,), y.dtype, DEFAULT_BUDGET)[0].mean()
 
     return run
 
@@ -58,10 +56,10 @@ MACHINES = {
         lambda y, pool, gammas: translate_posterior(y.double(), gammas, pool, None, DEFAULT_BUDGET).mean(),
         oracle.equivariant,
     ),
-    "local": (patches(lambda side: same_position(side, (WHOLE,))), lambda *a: oracle.local(*a, WHOLE)),
-    "boundary_broken": (patches(lambda side: same_border(side, (WHOLE,))), lambda *a: oracle.boundary_broken(*a, WHOLE)),
+    "local": (patches("same position"), lambda *a: oracle.local(*a, WHOLE)),
+    "boundary_broken": (patches("same border"), lambda *a: oracle.boundary_broken(*a, WHOLE)),
     "equivariant_local": (
-        patches(lambda side: anywhere(side, (WHOLE,), wrap_training=True)),
+        patches("anywhere"),
         lambda *a: oracle.equivariant_local(*a, WHOLE),
     ),
 }

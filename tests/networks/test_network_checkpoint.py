@@ -44,7 +44,7 @@ def test_a_loaded_network_is_the_saved_one(tmp_path: Path) -> None:
 
 
 def test_save_returns_what_load_reads(tmp_path: Path) -> None:
-    record = save_network(tmp_path, ResNet(3, 8, 1), EDMSchedule(), POOL)
+    record = save_network(tmp_path, ResNet(3, 16, 1), EDMSchedule(), POOL)
     assert load_network(tmp_path)[1] == record
     assert record.training is None
 
@@ -122,8 +122,8 @@ def test_only_networks_that_can_be_loaded_are_saved(tmp_path: Path) -> None:
         pass
 
     with pytest.raises(CheckpointError, match=r"got Other\. Known: ResNet"):
-        save_network(tmp_path, Other(3, 8, 1), EDMSchedule(), POOL)
-    broken = ResNet(3, 8, 1)
+        save_network(tmp_path, Other(3, 16, 1), EDMSchedule(), POOL)
+    broken = ResNet(3, 16, 1)
     torch.nn.init.constant_(broken.last.weight, float("nan"))
     with pytest.raises(CheckpointError, match="finite"):
         save_network(tmp_path, broken, EDMSchedule(), POOL)

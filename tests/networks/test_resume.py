@@ -135,7 +135,7 @@ def test_another_run_in_the_folder_is_an_error_that_says_what_differs(tmp_path: 
     stopped_run(tmp_path, 2)
     before = (tmp_path / STATE).read_bytes()
     for module, images, schedule, settings, message in (
-        (network(width=8), pool(), CosineSchedule(), SETTINGS, r"network.width 16 \(now 8\)"),
+        (network(width=24), pool(), CosineSchedule(), SETTINGS, r"network.width 16 \(now 24\)"),
         (network(), pool(1), CosineSchedule(), SETTINGS, f"data.content_hash {pool().content_hash}"),
         (network(), pool(), FlowMatchingSchedule(), SETTINGS, r"schedule.schedule CosineSchedule \(now FlowMatching"),
         (network(), pool(), CosineSchedule(), replace(SETTINGS, seed=1), r"settings.seed 0 \(now 1\)"),

@@ -130,8 +130,8 @@ def test_settings_that_mean_nothing_are_refused(changes: dict[str, Any]) -> None
 def test_a_network_that_does_not_fit_the_pool_is_refused() -> None:
     settings = TrainingSettings(steps=1, batch_size=1)
     with pytest.raises(ShapeError, match="3 channels"):
-        train(ResNet(3, 8, 1), black_or_white(), CosineSchedule(), settings)
+        train(ResNet(3, 16, 1), black_or_white(), CosineSchedule(), settings)
     with pytest.raises(LabelError, match="needs labelled images"):
-        train(ResNet(1, 8, 1, num_classes=2), ImageSet(torch.zeros(1, 1, 4, 4)), CosineSchedule(), settings)
+        train(ResNet(1, 16, 1, num_classes=2), ImageSet(torch.zeros(1, 1, 4, 4)), CosineSchedule(), settings)
     with pytest.raises(LabelError, match="classes 0 to 0, got images of class 1"):
-        train(ResNet(1, 8, 1, num_classes=1), black_or_white(), CosineSchedule(), settings)
+        train(ResNet(1, 16, 1, num_classes=1), black_or_white(), CosineSchedule(), settings)

@@ -16,11 +16,13 @@ References:
 from __future__ import annotations
 
 from patchmosaic.denoisers.patch import PatchDenoiser
-from patchmosaic.engine.matching import Shift, same_border
+from patchmosaic.engine.matching import Rule
 
 
 class BoundaryBrokenDenoiser(PatchDenoiser):
     """Local, and equivariant but for the border (bbELS machine). Arguments: see PatchDenoiser."""
 
-    def _shifts(self, side: int, patch_sizes: tuple[int, ...]) -> list[Shift]:
-        return same_border(side, patch_sizes)
+    @property
+    def rule(self) -> Rule:
+        """Patches with the same border layout."""
+        return "same border"

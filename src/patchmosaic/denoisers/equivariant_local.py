@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from patchmosaic.data.imageset import ImageSet
 from patchmosaic.denoisers.patch import PatchDenoiser
-from patchmosaic.engine.matching import Shift, anywhere
+from patchmosaic.engine.matching import Rule
 from patchmosaic.engine.memory import DEFAULT_BUDGET
 from patchmosaic.errors import PatchMosaicError, PatchSizeError
 from patchmosaic.locality import LocalityScale
@@ -49,8 +49,10 @@ class EquivariantLocalDenoiser(PatchDenoiser):
         self.training_padding = training_padding
         super().__init__(pool, patch_size, schedule=schedule, memory_budget=memory_budget)
 
-    def _shifts(self, side: int, patch_sizes: tuple[int, ...]) -> list[Shift]:
-        return anywhere(side, patch_sizes, wrap_training=self.training_padding == "circular")
+    @property
+    def rule(self) -> Rule:
+        """Every position, or every one whose window does not wrap."""
+        return "anywhere" if self.training_padding == "circular" else "anywhere inside"
 
     def _check_candidates(self, patch_size: int) -> None:
         smallest = min(self.image_shape[1:])

@@ -11,11 +11,13 @@ References:
 from __future__ import annotations
 
 from patchmosaic.denoisers.patch import PatchDenoiser
-from patchmosaic.engine.matching import Shift, same_position
+from patchmosaic.engine.matching import Rule
 
 
 class LocalDenoiser(PatchDenoiser):
     """Local but not equivariant (LS machine). Arguments: see PatchDenoiser."""
 
-    def _shifts(self, side: int, patch_sizes: tuple[int, ...]) -> list[Shift]:
-        return same_position(side, patch_sizes)
+    @property
+    def rule(self) -> Rule:
+        """The same position in other images."""
+        return "same position"

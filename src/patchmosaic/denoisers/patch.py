@@ -12,7 +12,7 @@ from torch import Tensor
 
 from patchmosaic.data.imageset import ImageSet
 from patchmosaic.denoisers.posterior import PosteriorDenoiser
-from patchmosaic.engine.matching import Shift
+from patchmosaic.engine.matching import Rule
 from patchmosaic.engine.memory import DEFAULT_BUDGET, Footprint
 from patchmosaic.engine.patches import patch_footprint, patch_posteriors
 from patchmosaic.engine.posterior import PosteriorSum
@@ -45,9 +45,10 @@ class PatchDenoiser(PosteriorDenoiser):
         for size in patch_size.patch_sizes if isinstance(patch_size, LocalityScale) else (patch_size,):
             self._check_candidates(size)
 
+    @property
     @abstractmethod
-    def _shifts(self, side: int, patch_sizes: tuple[int, ...]) -> list[Shift]:
-        """Where a pixel may match along an axis of length `side`."""
+    def rule(self) -> Rule:
+        """Which training patches a pixel may match."""
 
     def _check_candidates(self, patch_size: int) -> None:
         """Raise PatchSizeError where no patch of this size can be matched; by default every size is good."""
@@ -92,9 +93,7 @@ class PatchDenoiser(PosteriorDenoiser):
     def _patch_posteriors(
         self, queries: Tensor, precision: Tensor, patch_sizes: tuple[int, ...], index: Tensor | None, dtype: torch.dtype
     ) -> list[PosteriorSum]:
-        _, height, width = self.image_shape
-        rows, columns = self._shifts(height, patch_sizes), self._shifts(width, patch_sizes)
-        return patch_posteriors(queries, precision, self._images, index, rows, columns, dtype, self.memory_budget)
+        return patch_posteriors(queries, precision, self._images, index, self.rule, patch_sizes, dtype, self.memory_budget)
 
     def describe(self) -> dict[str, Any]:
         """Class, pool, schedule and patch size, as JSON-able data."""

@@ -4,14 +4,15 @@ Every rule is separable: a pixel (p, p') may match a position (q, q') if its row
 A rule is therefore one line about rows, and the rest of this module turns it into the shifts under which some pair is admitted,
 each with the rows that have to be looked at.
 
-    same_position   LS       p matches q = p
-    same_border     bbELS    p matches q = p; where the windows of both lie inside the image, any q
-    anywhere        ELS      p matches any q, on a torus; or, with training patches that do not wrap, any q inside
+    same position     LS       p matches q = p; windows are cut at the border
+    same border       bbELS    p matches q = p; where the windows of both lie inside the image, any q
+    anywhere          ELS      p matches any q, on a torus
+    anywhere inside   ELS      p, on a torus, matches any q whose window does not wrap: training padding "valid"
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
@@ -56,41 +57,35 @@ class Shift:
         return Shift(self.seen.to(device), self.pool, tuple(match and match.to(device) for match in self.matches))
 
 
-# (query rows p, training rows q, radius) -> which of the pairs may match.
-Rule = Callable[[Tensor, Tensor, int], Tensor]
+Rule = Literal["same position", "same border", "anywhere", "anywhere inside"]
 
 
-@lru_cache(maxsize=64)
-def same_position(side: int, patch_sizes: tuple[int, ...]) -> list[Shift]:
-    """A pixel matches its own position only; windows are cut at the border."""
-    return _shifts(side, patch_sizes, lambda p, q, radius: p == q)
-
-
-@lru_cache(maxsize=64)
-def same_border(side: int, patch_sizes: tuple[int, ...]) -> list[Shift]:
-    """A pixel whose window lies inside matches all such pixels; any other matches its own position only."""
-    return _shifts(side, patch_sizes, lambda p, q, r: (p == q) | (_inside(p, side, r) & _inside(q, side, r)))
-
-
-@lru_cache(maxsize=64)
-def anywhere(side: int, patch_sizes: tuple[int, ...], wrap_training: bool) -> list[Shift]:
-    """A pixel matches every position; the query wraps round, and so do the training patches if `wrap_training`."""
-    if wrap_training:
-        return _shifts(side, patch_sizes, lambda p, q, radius: torch.ones_like(q, dtype=torch.bool), torus=True)
-    return _shifts(side, patch_sizes, lambda p, q, radius: _inside(q, side, radius))
+def _admitted(rule: Rule, p: Tensor, q: Tensor, side: int, radius: int) -> Tensor:
+    """Which of the pairs of a query row p and a training row q may match."""
+    match rule:
+        case "same position":
+            return p == q
+        case "same border":
+            return (p == q) | (_inside(p, side, radius) & _inside(q, side, radius))
+        case "anywhere":
+            return torch.ones_like(q, dtype=torch.bool)
+        case "anywhere inside":
+            return _inside(q, side, radius)
 
 
 def _inside(rows: Tensor, side: int, radius: int) -> Tensor:
     return (rows >= radius) & (rows < side - radius)
 
 
-def _shifts(side: int, patch_sizes: tuple[int, ...], rule: Rule, torus: bool = False) -> list[Shift]:
+@lru_cache(maxsize=256)
+def shifts(rule: Rule, side: int, patch_sizes: tuple[int, ...]) -> list[Shift]:
     """Every cyclic displacement under which `rule` admits a pair, cropped to the rows that some window sees."""
+    torus = rule == "anywhere"
     rows = torch.arange(side)
-    shifts = []
+    found = []
     for d in range(side):
         query = (rows - d) % side
-        admitted = [rule(query, rows, size // 2).nonzero()[:, 0] for size in patch_sizes]
+        admitted = [_admitted(rule, query, rows, side, size // 2).nonzero()[:, 0] for size in patch_sizes]
         reach = [
             (int(q[0]) - size // 2, int(q[-1]) + size // 2) for q, size in zip(admitted, patch_sizes, strict=True) if len(q)
         ]
@@ -99,8 +94,8 @@ def _shifts(side: int, patch_sizes: tuple[int, ...], rule: Rule, torus: bool = F
         low, high = max(0, min(r[0] for r in reach)), min(side, max(r[1] for r in reach) + 1)
         pool = slice(0, side) if torus else slice(low, high)
         matches = tuple(_match(q, query, pool, size // 2, side, torus) for q, size in zip(admitted, patch_sizes, strict=True))
-        shifts.append(Shift(query[pool], pool, matches))
-    return shifts
+        found.append(Shift(query[pool], pool, matches))
+    return found
 
 
 def _match(q: Tensor, query: Tensor, pool: slice, radius: int, side: int, torus: bool) -> Match | None:

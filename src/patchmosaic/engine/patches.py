@@ -1,27 +1,20 @@
-"""Softmax over patches, for every pixel and every patch size at once, without ever unfolding a patch.
+"""Softmax over patches, for every pixel and every patch size at once: which way of computing it, and how exactly.
 
-For a displacement d between a pixel p of the query and the position q = p + d of a training patch,
-
-    E_d(q) = sum_c (y(q - d) - phi(q))²,        ‖window of y at p - window of phi at q‖² = box sum of E_d round q,
-
-so one image of squared differences serves all pixels and all patch sizes, and a box sum costs a few additions whatever the
-patch size: sums of 2, 4, 8 ... neighbours by doubling, rows first and columns after. Nothing is subtracted again, so nothing
-cancels. Training images are the innermost dimension: every addition is then a long contiguous one.
-
-Which positions q a pixel may match, and what its window sees beyond the border, is all that the machines differ in: `matching`.
+Which positions q of a training image a pixel may match, and what its window sees beyond the border, is all that the machines
+differ in: a rule of `matching`. The ways of computing differ in speed only.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from patchmosaic.engine.matching import Match, Shift
-from patchmosaic.engine.memory import WIDEST, Footprint, pool_blocks
+from patchmosaic.engine.box_sums import box_sum_footprint, box_sum_posteriors
+from patchmosaic.engine.matching import Rule
+from patchmosaic.engine.memory import Footprint
 from patchmosaic.engine.posterior import FLOAT32_ROUNDOFF, PosteriorSum
 from patchmosaic.engine.precision import exact
 
@@ -31,117 +24,35 @@ def patch_posteriors(
     precision: Float64[Tensor, " B"],
     images: Float[Tensor, "N C H W"],
     index: Int64[Tensor, " n"] | None,
-    rows: Sequence[Shift],
-    columns: Sequence[Shift],
+    rule: Rule,
+    patch_sizes: tuple[int, ...],
     dtype: torch.dtype,
     memory_budget: int,
 ) -> list[PosteriorSum]:
-    """For each patch size of `rows` and `columns`, the posterior of every pixel over the centres of its patches.
+    """For each patch size, the posterior of every pixel over the centres of the patches that it may match.
 
     Args:
         precision: gamma of each query; the log-weight of a patch is -gamma/2 times its squared distance.
         index: the images of the pool that count; None for all.
+        rule: which patches a pixel may match.
+        patch_sizes: odd, and small enough for the rule to admit a patch.
         dtype: float32, with float64 where that is not enough, or float64.
-        rows, columns: shifts made by one of the rules of `matching` for the same patch sizes.
 
     Raises:
         MemoryBudgetError: `memory_budget` bytes do not hold one image against one query.
     """
-    rows, columns = ([shift.to(queries.device) for shift in axis] for axis in (rows, columns))
 
     def one_pass(queries: Tensor, precision: Tensor, answers: Sequence[int]) -> tuple[list[PosteriorSum], list[Tensor]]:
-        states = [PosteriorSum.empty(len(queries), queries.shape[1:], per_pixel=True, device=queries.device) for _ in answers]
-        down, across = ([shift.only(answers) for shift in axis] for axis in (rows, columns))
-        count = len(images) if index is None else len(index)
-        footprint = patch_footprint(queries.shape[1:], len(states))
-        block_size = footprint.images_at_once(len(queries), count, memory_budget, queries.device)
-        for block in pool_blocks(images, index, block_size, queries.dtype):
-            _add_block(states, queries, precision.to(queries.dtype), block, down, across)
+        sizes = tuple(patch_sizes[answer] for answer in answers)
+        states = box_sum_posteriors(queries, precision, images, index, rule, sizes, memory_budget)
         return states, [_log_weight_error(state, queries, precision) for state in states]
 
-    return exact(one_pass, len(rows[0].matches), queries, precision, dtype)
+    return exact(one_pass, len(patch_sizes), queries, precision, dtype)
 
 
 def patch_footprint(image_shape: Sequence[int], patch_sizes: int) -> Footprint:
     """Bytes that `patch_posteriors` needs for so many patch sizes."""
-    channels, height, width = image_shape
-    pixels = height * width
-    return Footprint(
-        pair=WIDEST * pixels * (channels + 5),  # squared differences, their sum, box sums on the way, weights
-        query=WIDEST * pixels * (channels + 2) * (patch_sizes + 3),
-        image=2 * WIDEST * pixels * channels,
-    )
-
-
-def _add_block(
-    states: list[PosteriorSum],
-    queries: Tensor,
-    gamma: Tensor,
-    block: Tensor,
-    rows: Sequence[Shift],
-    columns: Sequence[Shift],
-) -> None:
-    """Add every patch of a block of images to the states, one displacement after another."""
-    # In powers of two: exp2 is four times as fast as exp here. Below the smallest normal number it is ten times slower than
-    # above, so weights are floored there: a billion candidates at the floor together weigh 1e-29 of the largest.
-    scale = -0.5 / math.log(2) * gamma[:, None, None, None]
-    floor = math.log2(torch.finfo(block.dtype).tiny)
-    block = block.permute(1, 2, 3, 0).contiguous()  # (C, H, W, n)
-    for down in rows:
-        for across in columns:
-            if not any(row and column for row, column in zip(down.matches, across.matches, strict=True)):
-                continue
-            seen = queries[:, :, down.seen[:, None], across.seen, None]  # (b, C, h, w, 1)
-            energy = (block[:, down.pool, across.pool] - seen).square_()  # (b, C, h, w, n)
-            energy = energy.sum(1) if energy.shape[1] > 1 else energy.squeeze(1)  # (b, h, w, n)
-            energy *= scale
-            for state, row, column in zip(states, down.matches, across.matches, strict=True):
-                if row is None or column is None:
-                    continue
-                log_weights = _box_sum(_box_sum(energy, 1, row), 2, column)  # (b, o, o', n)
-                m = log_weights.amax(-1)
-                weights = (log_weights - m[..., None]).clamp_min_(floor).exp2_()
-                centres = block[:, row.centre, column.centre]  # (C, o, o', n)
-                v = torch.stack([(weights * values).sum(-1) for values in centres], 1)
-                part = PosteriorSum(m.double() * math.log(2), weights.sum(-1).double(), v.double())
-                state.merge_(part.pixels(row.kept, column.kept), row.query, column.query)
-
-
-def _box_sum(energy: Tensor, axis: int, match: Match) -> Tensor:
-    """Sums over the windows of `match` along one axis."""
-    energy = energy.narrow(axis, match.seen.start, match.seen.stop - match.seen.start)
-    side, radius = energy.shape[axis], match.radius
-    if radius == 0:
-        return energy
-    if match.edge == "torus":
-        if 2 * radius + 1 >= side:  # on a torus a row is seen once, however large the window
-            return energy.sum(axis, keepdim=True).expand_as(energy)
-        energy = torch.cat([energy.narrow(axis, side - radius, radius), energy, energy.narrow(axis, 0, radius)], axis)
-    elif match.edge == "nothing beyond":
-        missing = match.centre.stop - match.centre.start + 2 * radius - side
-        shape = list(energy.shape)
-        shape[axis] = missing // 2
-        nothing = energy.new_zeros(shape)
-        energy = torch.cat([nothing, energy, nothing], axis)
-    return _sliding_sum(energy, axis, 2 * radius + 1)
-
-
-def _sliding_sum(terms: Tensor, axis: int, length: int) -> Tensor:
-    """Sums of `length` neighbours, from sums of 1, 2, 4 ... neighbours: as many as `length` has binary digits."""
-    count = terms.shape[axis] - length + 1
-    total: Tensor | None = None
-    offset, span = 0, 1
-    while True:
-        if length & span:
-            part = terms.narrow(axis, offset, count)
-            total = part if total is None else total + part
-            offset += span
-        if 2 * span > length:
-            assert total is not None
-            return total
-        shorter = terms.shape[axis] - span
-        terms = terms.narrow(axis, 0, shorter) + terms.narrow(axis, span, shorter)
-        span *= 2
+    return box_sum_footprint(image_shape, patch_sizes)
 
 
 def _log_weight_error(state: PosteriorSum, queries: Tensor, precision: Tensor) -> Tensor:

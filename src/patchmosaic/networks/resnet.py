@@ -30,7 +30,7 @@ class ResNet(Network):
 
     Args:
         channels: C of the images.
-        width: channels of the hidden layers, a multiple of 8.
+        width: channels of the hidden layers, a multiple of 8 of at least 16: a group of one channel normalises to nothing.
         depth: residual blocks.
         padding: "zeros", or "circular" for a network that commutes with shifts.
         num_classes: labels run from 0 to num_classes - 1; None for an unconditional network.
@@ -38,7 +38,7 @@ class ResNet(Network):
         seed: of the first weights.
 
     Raises:
-        ShapeError: a size that is not positive, or a width that is no multiple of 8.
+        ShapeError: a size that is not positive, or a width that is no multiple of 8 or too small.
         LabelError: less than one class.
         PatchMosaicError: an unknown padding.
     """
@@ -57,8 +57,10 @@ class ResNet(Network):
         super().__init__()
         if channels < 1 or depth < 1:
             raise ShapeError("a ResNet has at least one channel and one block", got=f"channels={channels}, depth={depth}")
-        if width < 1 or width % GROUPS:
-            raise ShapeError(f"width must be a positive multiple of {GROUPS}", got=width, hint="The paper's is 256.")
+        if width < 2 * GROUPS or width % GROUPS:
+            raise ShapeError(
+                f"width must be a multiple of {GROUPS} from {2 * GROUPS} on", got=width, hint="The paper's is 256."
+            )
         if padding not in ("zeros", "circular"):
             raise PatchMosaicError('padding must be "zeros" or "circular"', got=repr(padding))
         self.channels, self.width, self.depth = channels, width, depth

@@ -1,0 +1,131 @@
+"""Softmax over patches, for every pixel and every patch size at once, without ever unfolding a patch.
+
+For a displacement d between a pixel p of the query and the position q = p + d of a training patch,
+
+    E_d(q) = sum_c (y(q - d) - phi(q))²,        ‖window of y at p - window of phi at q‖² = box sum of E_d round q,
+
+so one image of squared differences serves all pixels and all patch sizes, and a box sum costs a few additions whatever the
+patch size: sums of 2, 4, 8 ... neighbours by doubling, rows first and columns after. Nothing is subtracted again, so nothing
+cancels. Training images are the innermost dimension: every addition is then a long contiguous one.
+
+Which positions q a pixel may match, and what its window sees beyond the border, is all that the machines differ in: `matching`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from patchmosaic.engine.matching import Match, Rule, Shift, shifts
+from patchmosaic.engine.memory import WIDEST, Footprint, pool_blocks
+from patchmosaic.engine.posterior import PosteriorSum
+
+
+def box_sum_posteriors(
+    queries: Float[Tensor, "B C H W"],
+    precision: Float[Tensor, " B"],
+    images: Float[Tensor, "N C H W"],
+    index: Int64[Tensor, " n"] | None,
+    rule: Rule,
+    patch_sizes: tuple[int, ...],
+    memory_budget: int,
+) -> list[PosteriorSum]:
+    """For each patch size, the posterior of every pixel over the centres of its patches, in the dtype of `queries`.
+
+    Raises:
+        MemoryBudgetError: `memory_budget` bytes do not hold one image against one query.
+    """
+    shape, device = queries.shape[1:], queries.device
+    rows, columns = ([shift.to(device) for shift in shifts(rule, side, patch_sizes)] for side in shape[1:])
+    states = [PosteriorSum.empty(len(queries), shape, per_pixel=True, device=device) for _ in patch_sizes]
+    count = len(images) if index is None else len(index)
+    block_size = box_sum_footprint(shape, len(states)).images_at_once(len(queries), count, memory_budget, device)
+    for block in pool_blocks(images, index, block_size, queries.dtype):
+        _add_block(states, queries, precision.to(queries.dtype), block, rows, columns)
+    return states
+
+
+def box_sum_footprint(image_shape: Sequence[int], patch_sizes: int) -> Footprint:
+    """Bytes that `box_sum_posteriors` needs for so many patch sizes."""
+    channels, height, width = image_shape
+    pixels = height * width
+    return Footprint(
+        pair=WIDEST * pixels * (channels + 5),  # squared differences, their sum, box sums on the way, weights
+        query=WIDEST * pixels * (channels + 2) * (patch_sizes + 3),
+        image=2 * WIDEST * pixels * channels,
+    )
+
+
+def _add_block(
+    states: list[PosteriorSum],
+    queries: Tensor,
+    gamma: Tensor,
+    block: Tensor,
+    rows: Sequence[Shift],
+    columns: Sequence[Shift],
+) -> None:
+    """Add every patch of a block of images to the states, one displacement after another."""
+    # In powers of two: exp2 is four times as fast as exp here. Below the smallest normal number it is ten times slower than
+    # above, so weights are floored there: a billion candidates at the floor together weigh 1e-29 of the largest.
+    scale = -0.5 / math.log(2) * gamma[:, None, None, None]
+    floor = math.log2(torch.finfo(block.dtype).tiny)
+    block = block.permute(1, 2, 3, 0).contiguous()  # (C, H, W, n)
+    for down in rows:
+        for across in columns:
+            if not any(row and column for row, column in zip(down.matches, across.matches, strict=True)):
+                continue
+            seen = queries[:, :, down.seen[:, None], across.seen, None]  # (b, C, h, w, 1)
+            energy = (block[:, down.pool, across.pool] - seen).square_()  # (b, C, h, w, n)
+            energy = energy.sum(1) if energy.shape[1] > 1 else energy.squeeze(1)  # (b, h, w, n)
+            energy *= scale
+            for state, row, column in zip(states, down.matches, across.matches, strict=True):
+                if row is None or column is None:
+                    continue
+                log_weights = _box_sum(_box_sum(energy, 1, row), 2, column)  # (b, o, o', n)
+                m = log_weights.amax(-1)
+                weights = (log_weights - m[..., None]).clamp_min_(floor).exp2_()
+                centres = block[:, row.centre, column.centre]  # (C, o, o', n)
+                v = torch.stack([(weights * values).sum(-1) for values in centres], 1)
+                part = PosteriorSum(m.double() * math.log(2), weights.sum(-1).double(), v.double())
+                state.merge_(part.pixels(row.kept, column.kept), row.query, column.query)
+
+
+def _box_sum(energy: Tensor, axis: int, match: Match) -> Tensor:
+    """Sums over the windows of `match` along one axis."""
+    energy = energy.narrow(axis, match.seen.start, match.seen.stop - match.seen.start)
+    side, radius = energy.shape[axis], match.radius
+    if radius == 0:
+        return energy
+    if match.edge == "torus":
+        if 2 * radius + 1 >= side:  # on a torus a row is seen once, however large the window
+            return energy.sum(axis, keepdim=True).expand_as(energy)
+        energy = torch.cat([energy.narrow(axis, side - radius, radius), energy, energy.narrow(axis, 0, radius)], axis)
+    elif match.edge == "nothing beyond":
+        missing = match.centre.stop - match.centre.start + 2 * radius - side
+        shape = list(energy.shape)
+        shape[axis] = missing // 2
+        nothing = energy.new_zeros(shape)
+        energy = torch.cat([nothing, energy, nothing], axis)
+    return _sliding_sum(energy, axis, 2 * radius + 1)
+
+
+def _sliding_sum(terms: Tensor, axis: int, length: int) -> Tensor:
+    """Sums of `length` neighbours, from sums of 1, 2, 4 ... neighbours: as many as `length` has binary digits."""
+    count = terms.shape[axis] - length + 1
+    total: Tensor | None = None
+    offset, span = 0, 1
+    while True:
+        if length & span:
+            part = terms.narrow(axis, offset, count)
+            total = part if total is None else total + part
+            offset += span
+        if 2 * span > length:
+            assert total is not None
+            return total
+        shorter = terms.shape[axis] - span
+        terms = terms.narrow(axis, 0, shorter) + terms.narrow(axis, span, shorter)
+        span *= 2
