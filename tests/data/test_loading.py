@@ -88,6 +88,14 @@ def test_images_that_are_not_square(tmp_path, grey):
     assert load(tmp_path / "a.npz", None).image_shape == (1, 3, 4)
 
 
+@pytest.mark.parametrize(("size", "dtype"), [(None, torch.uint8), (4, torch.uint8), (5, torch.float32)])
+def test_bytes_stay_bytes_where_nothing_is_interpolated(tmp_path, grey, size, dtype):
+    np.savez(tmp_path / "a.npz", images=grey)
+    pool = load(tmp_path / "a.npz", size)
+    assert pool.stored.dtype == dtype
+    assert pool.stored.is_contiguous()
+
+
 def test_equal_size_is_not_interpolated(tmp_path, grey):
     np.savez(tmp_path / "a.npz", images=grey)
     assert load(tmp_path / "a.npz", 4).content_hash == load(tmp_path / "a.npz", None).content_hash

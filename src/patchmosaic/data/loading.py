@@ -1,25 +1,26 @@
-"""load: choose among the records of a data set, decode them, bring them to [-1, 1] and to one size.
+"""load: choose among the records of a data set, decode them, and bring them to one size.
 
-    uint8 v -> v / 127.5 - 1        then, where the size differs, bilinear interpolation with antialiasing
-
-The interpolation is torch's, in float32, with `align_corners=False`; an image comes out the same
-whatever `limit` and `classes`.
+8-bit images of the right size stay 8-bit, and what a reader mapped stays mapped. Where the size differs, images become float32
+in memory: v / 127.5 - 1, then bilinear interpolation with antialiasing. The interpolation is torch's, in float32, with
+`align_corners=False`; an image comes out the same whatever `limit` and `classes`.
 """
 
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float32, Shaped, UInt8
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from patchmosaic.data.imageset import ImageSet
-from patchmosaic.data.records import Index, Pixels, Records
+from patchmosaic.data.records import Index, Pixels, Records, taken
 from patchmosaic.data.sources import open_records
+from patchmosaic.engine.memory import as_numbers
 from patchmosaic.errors import DataError, LabelError, ShapeError
 from patchmosaic.progress import Progress, silent
 
@@ -40,9 +41,12 @@ def load(
     Args:
         name_or_path: `digits` (bundled); `mnist`, `fashion_mnist`, `cifar10` or any other subfolder of the folder
             PATCHMOSAIC_DATA; a path to an IDX file, CIFAR-10 batch, parquet file or .npz archive, or to a folder of
-            such files or of pictures; or `hf://owner/name`. Each reader's module tells what it accepts.
+            such files or of pictures; a .npy file, which may be larger than the memory; or `hf://owner/name`. Each
+            reader's module tells what it accepts.
         image_size: images become image_size x image_size; None keeps their own size. Only square images are resized.
-        classes: keep only these, by number or name; labels keep their numbers. None keeps all.
+            Resized images are float32 and in memory, whatever they come from.
+        classes: keep only these, by number or name; labels keep their numbers. None keeps all. The images of some
+            classes are copied into memory, whatever they come from.
         limit: keep the first `limit` of what is left, in file order (so not balanced: a folder of pictures is sorted by
             class). More than there are means all.
         split: which part of a source that has several. A single file is one part, and `split` is not looked at, except
@@ -53,7 +57,7 @@ def load(
         DataError: the data are missing, damaged, or inconsistent; names the file and the record, counted from 0.
         LabelError: an unknown class, or wrong labels in the data.
         ShapeError: image_size is given, but the images are not square.
-        ValueRangeError: a .npz archive with values of no known range.
+        ValueRangeError: a .npz archive or .npy file with values of no known range.
         MissingExtraError: parquet without pyarrow, or the hub without datasets.
 
     >>> load("digits", image_size=None, classes=[3], limit=2)
@@ -67,7 +71,7 @@ def load(
     chosen = np.arange(records.count) if classes is None else _of_classes(records, classes)
     chosen = chosen[:limit]
     images = _finished(records.pixels(chosen, progress), image_size, records.where)
-    labels = None if records.labels is None else torch.from_numpy(records.labels[chosen])
+    labels = None if records.labels is None else _tensor(taken(records.labels, chosen))
     return ImageSet(images, labels, class_names=records.class_names, name=records.name)
 
 
@@ -88,7 +92,9 @@ def _of_classes(records: Records, classes: Sequence[int | str] | int | str) -> I
     return np.flatnonzero(np.isin(records.labels, sorted(wanted)))
 
 
-def _finished(pixels: Pixels, image_size: int | None, where: str) -> Float32[Tensor, "n C rows columns"]:
+def _finished(
+    pixels: Pixels, image_size: int | None, where: str
+) -> UInt8[Tensor, "n C rows columns"] | Float32[Tensor, "n C rows columns"]:
     count, height, width, channels = pixels.shape
     size = (height, width) if image_size is None else (image_size, image_size)
     if size != (height, width) and height != width:
@@ -97,11 +103,20 @@ def _finished(pixels: Pixels, image_size: int | None, where: str) -> Float32[Ten
             got=f"{height}x{width}",
             hint="image_size=None keeps their size; or crop them first.",
         )
+    channels_first = pixels.transpose(0, 3, 1, 2)
+    if size == (height, width):
+        return _tensor(channels_first)
     images = torch.empty(count, channels, *size)
     for start in range(0, count, CHUNK):
-        chunk = torch.from_numpy(np.ascontiguousarray(pixels[start : start + CHUNK].transpose(0, 3, 1, 2)))
-        scaled = chunk if chunk.is_floating_point() else chunk.float() / 127.5 - 1
-        if size != (height, width):
-            scaled = interpolate(scaled, size, mode="bilinear", antialias=True, align_corners=False)
+        chunk = as_numbers(_tensor(channels_first[start : start + CHUNK]))
+        scaled = interpolate(chunk, size, mode="bilinear", antialias=True, align_corners=False)
         images[start : start + CHUNK] = scaled.clamp(-1, 1)  # interpolation rounds past the ends by 1e-7
     return images
+
+
+def _tensor(array: Shaped[np.ndarray, "*shape"]) -> Shaped[Tensor, "*shape"]:
+    """Contiguous, and without a copy where the array is."""
+    with warnings.catch_warnings():
+        # A mapped file is read-only, which torch cannot express and warns of. Nothing writes to the images of a pool.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(np.ascontiguousarray(array))

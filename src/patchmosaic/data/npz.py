@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64, Shaped
+from jaxtyping import Shaped
 from numpy.typing import NDArray
 
-from patchmosaic.data.records import Pixels, Records
-from patchmosaic.errors import DataError, LabelError, ShapeError, ValueRangeError
+from patchmosaic.data.records import Pixels, Records, whole_numbers
+from patchmosaic.errors import DataError, ShapeError, ValueRangeError
 
 CHANNELS = (1, 3)
 ROUNDING = 1e-5  # of the range: how far arithmetic may have carried a value past an end
@@ -55,13 +55,14 @@ def read(path: Path, split: str) -> Records:
         )
     if images.size == 0:
         raise DataError(f"{path}: holds no images", got=images.shape)
+    labels = _first(arrays, f"{split}_labels", f"y_{split}", "labels", "y")
     pixels = _in_range(_channels_last(images, arrays.get("layout"), path), arrays.get("value_range"), path)
     return Records(
         where=str(path),
         count=len(pixels),
         pixels=lambda index, _: pixels[index],
         origin=lambda record: f"{path}, record {record}",
-        labels=_whole_numbers(_first(arrays, f"{split}_labels", f"y_{split}", "labels", "y"), path),
+        labels=None if labels is None else whole_numbers(labels, path),
         class_names=tuple(str(name) for name in arrays.get("class_names", np.array([])).ravel()),
     )
 
@@ -137,14 +138,3 @@ def _limits(images: Shaped[np.ndarray, "N H W C"], value_range: Array | None, pa
             hint="images.astype(np.uint8), or np.savez(..., value_range=(low, high)).",
         )
     return (-1.0 if images.min() < -ROUNDING else 0.0), 1.0
-
-
-def _whole_numbers(labels: Array | None, path: Path) -> Int64[np.ndarray, " N"] | None:
-    if labels is None:
-        return None
-    if labels.dtype.kind not in "iu":
-        raise LabelError(f"{path}: labels must be whole numbers", got=labels.dtype, hint="labels.astype(np.int64).")
-    flat = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
-    if flat.ndim != 1:
-        raise LabelError(f"{path}: labels must be (N,) or (N, 1)", got=labels.shape)
-    return flat.astype(np.int64)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Float32, Int64, Shaped, UInt8
 
 from patchmosaic.errors import DataError, LabelError
 from patchmosaic.progress import Progress
@@ -54,14 +54,35 @@ class Records:
         if self.labels.shape != (self.count,):
             raise LabelError(f"{self.where}: labels must be one a image", got=f"{self.labels.shape} for {self.count}")
         top = len(self.class_names) - 1 if self.class_names else np.iinfo(np.int64).max
+        if self.labels.min() >= 0 and self.labels.max() <= top:
+            return
         wrong = np.flatnonzero((self.labels < 0) | (self.labels > top))
-        if len(wrong):
-            allowed = f"from 0 to {top}" if self.class_names else "whole numbers from 0 up"
-            raise LabelError(
-                f"{self.origin(int(wrong[0]))}: labels must be {allowed}",
-                got=int(self.labels[wrong[0]]),
-                hint=f"{len(wrong)} of {self.count} labels are outside.",
-            )
+        allowed = f"from 0 to {top}" if self.class_names else "whole numbers from 0 up"
+        raise LabelError(
+            f"{self.origin(int(wrong[0]))}: labels must be {allowed}",
+            got=int(self.labels[wrong[0]]),
+            hint=f"{len(wrong)} of {self.count} labels are outside.",
+        )
+
+
+def taken(array: Shaped[np.ndarray, "N ..."], index: Index) -> Shaped[np.ndarray, "n ..."]:
+    """`array[index]`, for ascending record numbers. A run of consecutive records is not copied: mapped, it stays mapped."""
+    first, last = int(index[0]), int(index[-1])
+    return array[first : last + 1] if last - first + 1 == len(index) else array[index]
+
+
+def whole_numbers(labels: Shaped[np.ndarray, "*shape"], path: Path) -> Int64[np.ndarray, " N"]:
+    """Labels (N,) or (N, 1) of any integer type, as int64; without a copy where they are that.
+
+    Raises:
+        LabelError: another type or shape.
+    """
+    if labels.dtype.kind not in "iu":
+        raise LabelError(f"{path}: labels must be whole numbers", got=labels.dtype, hint="labels.astype(np.int64).")
+    flat = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    if flat.ndim != 1:
+        raise LabelError(f"{path}: labels must be (N,) or (N, 1)", got=labels.shape)
+    return flat.astype(np.int64, copy=False)
 
 
 def by_part(index: Index, counts: Sequence[int]) -> Iterator[tuple[int, Index]]:

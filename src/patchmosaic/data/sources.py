@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from patchmosaic.data import cifar, digits, folder, hub, idx, npz, parquet, pictures
+from patchmosaic.data import cifar, digits, folder, hub, idx, npy, npz, parquet, pictures
 from patchmosaic.data.records import Records
 from patchmosaic.errors import DataError
 
@@ -86,6 +86,8 @@ def sniff(path: Path) -> tuple[Reader, Path]:
         return parquet.read, path
     if path.suffix == ".npz":
         return npz.read, path
+    if path.suffix == ".npy":
+        return npy.read, path
     if path.suffix == ".bin":
         return cifar.read, path
     if cifar.is_pickled(path):
@@ -100,7 +102,7 @@ def sniff(path: Path) -> tuple[Reader, Path]:
 
 
 KNOWN_FORMATS = (
-    "Known: IDX files, CIFAR-10 binary batches, Hugging Face parquet, .npz archives, folders of pictures "
+    "Known: IDX files, CIFAR-10 binary batches, Hugging Face parquet, .npz archives, .npy files, folders of pictures "
     f"({' '.join(sorted(pictures.SUFFIXES))})."
 )
 

@@ -12,14 +12,16 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64, Int64, UInt8
 from torch import Tensor
 
 from patchmosaic.data.imageset import ImageSet
 from patchmosaic.denoisers.base import Denoiser, samples_by_label
+from patchmosaic.engine.memory import scanned
 from patchmosaic.noise import CosineSchedule, NoiseSchedule
 
 Gaussian = tuple[Float64[Tensor, " D"], Float64[Tensor, "D K"], Float64[Tensor, " K"]]  # mean, axes, variances
@@ -54,8 +56,8 @@ class WienerDenoiser(Denoiser):
 
     def _gaussian(self, label: int | None) -> Gaussian:
         if label not in self._fitted:
-            images = self.pool.images if label is None else self.pool.images[self.pool.labels == label]
-            self._fitted[label] = fit_gaussian(images.to(self._device).flatten(1).double())
+            index = None if label is None else self.pool.of_class(label)
+            self._fitted[label] = fit_gaussian(self.pool.stored.flatten(1), index, self._device)
         return self._fitted[label]
 
     @property
@@ -77,14 +79,32 @@ class WienerDenoiser(Denoiser):
         return {"denoiser": type(self).__name__, "pool": self.pool.content_hash, "schedule": self.schedule.to_json()}
 
 
-def fit_gaussian(vectors: Float64[Tensor, "N D"]) -> Gaussian:
-    """Mean, principal axes and variances of N vectors, through the smaller of the covariance and the Gram matrix."""
-    mean = vectors.mean(0)
-    centred = vectors - mean
-    count, dimension = vectors.shape
+def fit_gaussian(
+    vectors: Float[Tensor, "N D"] | UInt8[Tensor, "N D"],
+    index: Int64[Tensor, " n"] | None = None,
+    device: torch.device | str = "cpu",
+) -> Gaussian:
+    """Mean, principal axes and variances of vectors (those at `index`), stored as a pool stores images.
+
+    The smaller of the covariance and the Gram matrix is decomposed. Beside it only a block of the vectors is held, or all
+    where they are fewer than their dimension.
+    """
+    count, dimension = len(vectors) if index is None else len(index), vectors.shape[1]
+
+    def blocks() -> Iterator[Float64[Tensor, "n D"]]:
+        return (block.to(device) for block in scanned(vectors, index, torch.float64))
+
+    mean = torch.zeros(dimension, dtype=torch.float64, device=device)
+    for block in blocks():
+        mean += block.sum(0) / count
     if dimension <= count:
-        variances, axes = torch.linalg.eigh(centred.T @ centred / count)
+        covariance = mean.new_zeros(dimension, dimension)
+        for block in blocks():
+            centred = block - mean
+            covariance.addmm_(centred.T, centred, alpha=1 / count)
+        variances, axes = torch.linalg.eigh(covariance)
         return mean, axes, variances.clamp_min(0)
+    centred = torch.cat(list(blocks())) - mean
     variances, dual = torch.linalg.eigh(centred @ centred.T / count)
     kept = variances > variances[-1] * 1e-12
     variances, dual = variances[kept], dual[:, kept]

@@ -40,7 +40,7 @@ def draw_batch(pool: ImageSet, schedule: NoiseSchedule, batch_size: int, seed: i
     eps = torch.randn((batch_size, *pool.image_shape), generator=generator)
     alpha, sigma = (scale.float()[:, None, None, None] for scale in schedule(t))
     return Batch(
-        x_t=alpha * pool.images[index] + sigma * eps,
+        x_t=alpha * pool.at(index) + sigma * eps,
         t=t,
         eps=eps,
         label=None if pool.labels is None else pool.labels[index],
