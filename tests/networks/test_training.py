@@ -44,17 +44,20 @@ def black_or_white(count: int = 16, side: int = 8) -> ImageSet:
         ("cosine", [0.01, 0.01 * (2 + math.sqrt(2)) / 4, 0.005, 0.01 * (2 - math.sqrt(2)) / 4]),
     ],
 )
-def test_the_loop_is_adam_on_the_mean_squared_error(lr_schedule: Any, rates: list[float]) -> None:
+@pytest.mark.parametrize("objective", ["mse", "log_mse"])
+def test_the_loop_is_adam_on_the_objective(objective: Any, lr_schedule: Any, rates: list[float]) -> None:
     pool, network = black_or_white(), Gain(0.2)
-    settings = TrainingSettings(steps=4, batch_size=6, learning_rate=0.01, lr_schedule=lr_schedule, seed=9, precision="float32")
+    settings = TrainingSettings(4, 6, 0.01, lr_schedule, seed=9, precision="float32", objective=objective)
     result = train(network, pool, CosineSchedule(), settings)
 
     gain, first, second, losses = 0.2, 0.0, 0.0, []
     for step, rate in enumerate(rates):  # Kingma & Ba 2015, algorithm 1
         batch = draw_batch(pool, CosineSchedule(), 6, seed=9, step=step)
         x, eps = batch.x_t.double(), batch.eps.double()
-        losses.append(((gain * x - eps) ** 2).mean().item())
-        gradient = (2 * (gain * x - eps) * x).mean().item()
+        loss = ((gain * x - eps) ** 2).mean((1, 2, 3))  # of each image
+        losses.append(loss.mean().item())
+        slope = (2 * (gain * x - eps) * x).mean((1, 2, 3))
+        gradient = (slope if objective == "mse" else slope / loss).mean().item()  # d log(loss) = d loss / loss
         first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
         corrected = (first / (1 - 0.9 ** (step + 1)), second / (1 - 0.999 ** (step + 1)))
         gain -= rate * corrected[0] / (math.sqrt(corrected[1]) + 1e-8)

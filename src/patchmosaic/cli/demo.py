@@ -35,7 +35,7 @@ def demo(
 
     started = time.monotonic()
     say("[bold]1/3[/] A diffusion network learns to draw 8x8 digits.")
-    settings = TrainingSettings(steps=training_steps, batch_size=128, learning_rate=1e-3, lr_schedule="cosine")
+    settings = TrainingSettings(steps=training_steps, batch_size=128, learning_rate=1e-3, objective="log_mse")
     network = {"width": 64, "depth": 3, "padding": "zeros", "conditional": False}
     run_training(out, DataSource("digits", limit=limit), network, settings, "cpu")
     say("[bold]2/3[/] How large a patch does each of its pixels look at?")

@@ -26,12 +26,17 @@ class LearningRateSchedule(StrEnum):
     constant = "constant"
 
 
+class Objective(StrEnum):
+    log_mse = "log_mse"
+    mse = "mse"
+
+
 def train(
     data: Annotated[
         str,
         typer.Argument(
             help="digits; a data set found under $PATCHMOSAIC_DATA (mnist, fashion_mnist, cifar10, ...); a path to IDX, CIFAR,"
-            " parquet, .npz or a folder of pictures; hf://owner/name."
+            " parquet, .npz, .npy or a folder of pictures; hf://owner/name."
         ),
     ],
     run: Annotated[Path, typer.Option(help="The folder of this run; made if it is not there, taken up if it is.")],
@@ -48,6 +53,9 @@ def train(
     batch_size: Annotated[int, typer.Option(help="Images a step.")] = 64,
     learning_rate: Annotated[float, typer.Option(help="Of the first step.")] = 1e-3,
     lr_schedule: Annotated[LearningRateSchedule, typer.Option(help="How it falls.")] = LearningRateSchedule.cosine,
+    objective: Annotated[
+        Objective, typer.Option(help="log_mse weighs all noise levels alike, for short trainings; mse is the paper's.")
+    ] = Objective.log_mse,
     seed: Annotated[int, typer.Option(help="Of the first weights, the order of the images and the noise.")] = 0,
     device: Device = "cpu",
     json: Json = False,
@@ -62,7 +70,12 @@ def train(
     from patchmosaic.runs import DataSource
 
     settings = TrainingSettings(
-        steps=steps, batch_size=batch_size, learning_rate=learning_rate, lr_schedule=lr_schedule.value, seed=seed
+        steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        lr_schedule=lr_schedule.value,
+        seed=seed,
+        objective=objective.value,
     )
     source = DataSource(absolute(data), image_size, tuple(class_key(name) for name in classes) if classes else None, limit)
     network = {"width": width, "depth": depth, "padding": padding.value, "conditional": conditional}

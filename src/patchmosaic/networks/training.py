@@ -2,8 +2,13 @@
 
     loss = mean over batch, channels and pixels of (network(alpha_t x0 + sigma_t eps, t) - eps)²
 
-Knowing nothing, the best answer is eps_hat = 0, whose loss is 1. `train` is a plain loop; which batch a step sees is in
-batches.py, how a killed run goes on is in training_state.py.
+Knowing nothing, the best answer is eps_hat = 0, whose loss is 1. At high noise eps is nearly x_t and the loss a hundred times
+smaller than at low noise, so that a short training neglects the noise levels that decide what goes where. The objective
+"log_mse", the mean over the batch of the logarithm of each image's loss, weighs all noise levels alike: its gradient is that of
+loss / (its own size), as with the noise-level uncertainties of Karras et al. 2024 ("Analyzing and improving the training dynamics
+of diffusion models", section 2.2) at their optimum. The paper's is "mse".
+
+`train` is a plain loop; which batch a step sees is in batches.py, how a killed run goes on is in training_state.py.
 """
 
 from __future__ import annotations
@@ -19,7 +24,6 @@ from typing import Any, Literal, TextIO
 import torch
 from jaxtyping import Float32
 from torch import Tensor
-from torch.nn.functional import mse_loss
 
 from patchmosaic.data.imageset import ImageSet
 from patchmosaic.errors import LabelError, PatchMosaicError, ShapeError, ValueRangeError
@@ -41,6 +45,7 @@ class TrainingSettings:
         steps: optimiser steps.
         batch_size: images a step.
         learning_rate: of the first step.
+        objective: "mse", the paper's, or "log_mse", which weighs all noise levels alike.
         lr_schedule: "cosine" falls to 0 at the last step; "exponential" is the paper's factor of 0.999965 a step.
         seed: of the order of the images, the times and the noise.
         precision: of the convolutions; weights and moments are always float32. "auto" takes bfloat16 on processors with
@@ -56,6 +61,7 @@ class TrainingSettings:
     lr_schedule: Literal["cosine", "exponential", "constant"] = "cosine"
     seed: int = 0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    objective: Literal["mse", "log_mse"] = "mse"
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "learning_rate"):
@@ -63,6 +69,8 @@ class TrainingSettings:
                 raise PatchMosaicError(f"{name} must be positive", got=getattr(self, name))
         if self.lr_schedule not in ("cosine", "exponential", "constant"):
             raise PatchMosaicError("lr_schedule must be cosine, exponential or constant", got=repr(self.lr_schedule))
+        if self.objective not in ("mse", "log_mse"):
+            raise PatchMosaicError("objective must be mse or log_mse", got=repr(self.objective))
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise PatchMosaicError("precision must be auto, float32 or bfloat16", got=repr(self.precision))
 
@@ -79,7 +87,7 @@ class TrainingSettings:
 
 @dataclass(frozen=True, eq=False)
 class TrainingResult:
-    """The loss of every step, the precision used, and the step at which this call took up the run (0 for a new one)."""
+    """The mean squared error of every step, whatever the objective, the precision used, and the step at which this call took up the run (0 for a new one)."""
 
     losses: Float32[Tensor, " steps"]
     precision: Literal["float32", "bfloat16"]
@@ -125,7 +133,7 @@ def train(
         saved = time.monotonic()
         for step in range(len(past), settings.steps):
             batch = draw_batch(pool, schedule, settings.batch_size, settings.seed, step)
-            losses[step] = _step(module, optimizer, batch, settings.rate(step), precision)
+            losses[step] = _step(module, optimizer, batch, settings.rate(step), settings.objective, precision)
             last = step + 1 == settings.steps
             snapshot = folder is not None and (last or time.monotonic() - saved >= snapshot_every)
             _check_finite(module, losses[step].item(), step, weights=last or snapshot)
@@ -140,7 +148,12 @@ def train(
 
 
 def _step(
-    module: Network, optimizer: torch.optim.Adam, batch: Batch, rate: float, precision: Literal["float32", "bfloat16"]
+    module: Network,
+    optimizer: torch.optim.Adam,
+    batch: Batch,
+    rate: float,
+    objective: Literal["mse", "log_mse"],
+    precision: Literal["float32", "bfloat16"],
 ) -> float:
     device = next(module.parameters()).device
     x_t = batch.x_t.to(device).contiguous(memory_format=torch.channels_last)
@@ -150,10 +163,10 @@ def _step(
     optimizer.zero_grad()
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
         eps_hat = module(x_t, batch.t.to(device), label)
-    loss = mse_loss(eps_hat.float(), batch.eps.to(device))
-    loss.backward()
+    losses = (eps_hat.float() - batch.eps.to(device)).square().mean((1, 2, 3))  # (B,)
+    (losses.clamp_min(1e-12).log() if objective == "log_mse" else losses).mean().backward()
     optimizer.step()
-    return loss.item()
+    return float(losses.mean())
 
 
 def _check_fit(module: Network, pool: ImageSet) -> None:
