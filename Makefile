@@ -19,14 +19,19 @@ types: $(VENV)/.ready
 	$(BIN)/mypy
 
 # The stamp is written last: an interrupted installation is done again.
-$(VENV)/.ready: pyproject.toml constraints.txt
+KERNEL := CMakeLists.txt $(wildcard src/patchmosaic/engine/native/*pp)
+
+$(VENV)/.ready: pyproject.toml constraints.txt $(KERNEL)
 	$(PYTHON) -m venv $(VENV)
 	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
-# Renew constraints.txt from the environment at hand; the local part of torch's version is not part of the promise.
+# Renew constraints.txt from the environment at hand; the local part of torch's version is not part of the
+# promise, and what builds the kernel lives in no environment.
 lock: $(VENV)/.ready
-	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
+	grep -E '^(nanobind|scikit-build-core)==' constraints.txt > constraints.build
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' | sort -f - constraints.build > constraints.txt
+	rm constraints.build
 
 clean:
 	rm -rf $(VENV) demo

@@ -2,10 +2,16 @@
 
 Library code never prints. Anything long takes `progress`, called as `progress(what, done, total)`; the command line draws
 it with rich, a notebook may wrap tqdm, and `silent` is the default.
+
+A single step over a large pool may itself be long. What happens inside it is told to whoever asked by `heard_inside`, so that no
+function on the way down has to carry a callback.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Protocol, runtime_checkable
 
 
@@ -18,3 +24,21 @@ class Progress(Protocol):
 
 def silent(what: str, done: int, total: int) -> None:
     """The progress callback that shows nothing."""
+
+
+_inside: ContextVar[Progress] = ContextVar("inside", default=silent)
+
+
+@contextmanager
+def heard_inside(progress: Progress) -> Iterator[None]:
+    """Within this context `progress` is also told of the work inside long steps."""
+    token = _inside.set(progress)
+    try:
+        yield
+    finally:
+        _inside.reset(token)
+
+
+def inside() -> Progress:
+    """Whom to tell of the work inside a step."""
+    return _inside.get()

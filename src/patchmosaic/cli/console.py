@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from patchmosaic.progress import Progress as ProgressCallback
+from patchmosaic.progress import heard_inside
 
 stderr = Console(stderr=True, highlight=False)
 
@@ -43,7 +44,9 @@ def print_json(result: Any) -> None:
 def progress_bars() -> Iterator[ProgressCallback]:
     """A progress callback that draws one bar for each piece of work, with the time it still needs; in a log file, lines."""
     if not stderr.is_terminal:
-        yield _progress_lines()
+        lines = _progress_lines()
+        with heard_inside(lines):
+            yield lines
         return
     columns = (
         TextColumn("{task.description:<24}"),
@@ -62,7 +65,8 @@ def progress_bars() -> Iterator[ProgressCallback]:
                 tasks[what] = bars.add_task(what, total=total)
             bars.update(tasks[what], completed=done, total=total)
 
-        yield advance
+        with heard_inside(advance):
+            yield advance
 
 
 LINE_EVERY = 30.0  # seconds
@@ -71,9 +75,13 @@ LINE_EVERY = 30.0  # seconds
 def _progress_lines() -> ProgressCallback:
     started: dict[str, float] = {}
     told: dict[str, float] = {}
+    reached: dict[str, int] = {}
 
     def advance(what: str, done: int, total: int) -> None:
         now = time.monotonic()
+        if done < reached.get(what, 0):  # the same work once more
+            started[what] = now
+        reached[what] = done
         begun = started.setdefault(what, now)
         if done < total and now - told.setdefault(what, begun) < LINE_EVERY:
             return

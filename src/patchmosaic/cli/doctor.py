@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from patchmosaic.cli.console import Json, print_json, say
 
@@ -17,6 +18,7 @@ def doctor(json: Json = False, device: Annotated[str | None, typer.Option(help="
     import torch
 
     from patchmosaic.data import found
+    from patchmosaic.engine.native.posteriors import instruction_set, instruction_sets
     from patchmosaic.runs import versions
 
     devices = [device] if device else ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
@@ -25,6 +27,7 @@ def doctor(json: Json = False, device: Annotated[str | None, typer.Option(help="
         "versions": versions(),
         "threads": torch.get_num_threads(),
         "cpu": torch.backends.cpu.get_cpu_capability(),
+        "kernel": {"used": instruction_set(), "built": instruction_sets()},
         "devices": {name: torch.cuda.get_device_name(name) if name.startswith("cuda") else "CPU" for name in devices},
         "extras": {name: importlib.util.find_spec(name) is not None for name in ("pyarrow", "datasets")},
         "data": {"folder": os.environ.get("PATCHMOSAIC_DATA"), "found": {name: str(path) for name, path in found().items()}},
@@ -62,9 +65,15 @@ def _tell(report: dict[str, Any]) -> None:
     for name, version in report["versions"].items():
         say(f"{name:<12} {version}")
     say(f"{'threads':<12} {report['threads']} ({report['cpu']})")
+    used, built = report["kernel"]["used"], report["kernel"]["built"]
+    if used:
+        say(f"{'kernel':<12} native, {used} (of {', '.join(built)})")
+    else:
+        why = "PATCHMOSAIC_NATIVE=0" if built else "it was not built: reinstall where there is a C++ compiler"
+        say(f"{'kernel':<12} plain torch, which is slower ({why})")
     for name, here in report["extras"].items():
         extra = {"pyarrow": "parquet", "datasets": "hub"}[name]
-        say(f"{name:<12} {'installed' if here else 'missing: pip install ' + repr(f'patchmosaic[{extra}]')}")
+        say(f"{name:<12} {'installed' if here else 'missing: pip install ' + escape(repr(f'patchmosaic[{extra}]'))}")
     folder = report["data"]["folder"]
     say(f"{'data':<12} digits (built in); {f'under {folder}:' if folder else 'set PATCHMOSAIC_DATA to a folder for more'}")
     for name, path in report["data"]["found"].items():

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from patchmosaic.data.imageset import ImageSet
 from patchmosaic.denoisers.posterior import PosteriorDenoiser
+from patchmosaic.engine.distributed import ALONE, Ranks
 from patchmosaic.engine.matching import Rule
 from patchmosaic.engine.memory import DEFAULT_BUDGET, Footprint
 from patchmosaic.engine.patches import patch_footprint, patch_posteriors
@@ -42,7 +43,8 @@ class PatchDenoiser(PosteriorDenoiser):
     ) -> None:
         super().__init__(pool, schedule=schedule, memory_budget=memory_budget)
         self.patch_size = patch_size if isinstance(patch_size, LocalityScale) else check_patch_size(patch_size)
-        for size in patch_size.patch_sizes if isinstance(patch_size, LocalityScale) else (patch_size,):
+        self._sizes = tuple(patch_size.patch_sizes) if isinstance(patch_size, LocalityScale) else (patch_size,)
+        for size in self._sizes:
             self._check_candidates(size)
 
     @property
@@ -69,31 +71,46 @@ class PatchDenoiser(PosteriorDenoiser):
             self._check_candidates(check_patch_size(size))
         x_t, times, labels = self._checked(x_t, t, label)
         queries, precision = self._queries(x_t, times)
-        x0_hats = x_t.new_empty(len(patch_sizes), *x_t.shape)
-        for index, samples in self._batches(labels, len(x_t), patch_footprint(self.image_shape, len(patch_sizes))):
-            sums = self._patch_posteriors(queries[samples], precision[samples], tuple(patch_sizes), index, x_t.dtype)
+        x0_hats = x_t.new_zeros(len(patch_sizes), *x_t.shape)
+        footprint = patch_footprint(self.image_shape, patch_sizes, self.device)
+        for index, ranks, samples in self._batches(labels, len(x_t), footprint):
+            sums = self._patch_posteriors(queries[samples], precision[samples], tuple(patch_sizes), index, x_t.dtype, ranks)
             x0_hats[:, samples] = torch.stack([state.mean() for state in sums]).to(x_t)
-        return x0_hats
+        return self._ranks.gather(x0_hats)
 
     def _footprint(self) -> Footprint:
-        return patch_footprint(self.image_shape, 1)
+        return patch_footprint(self.image_shape, self._sizes, self.device)
 
     def _posterior(
-        self, queries: Tensor, precision: Tensor, levels: Tensor, index: Tensor | None, dtype: torch.dtype
+        self,
+        queries: Tensor,
+        precision: Tensor,
+        levels: Tensor,
+        index: Tensor | None,
+        dtype: torch.dtype,
+        ranks: Ranks = ALONE,
     ) -> PosteriorSum:
         if isinstance(self.patch_size, int):
-            return self._patch_posteriors(queries, precision, (self.patch_size,), index, dtype)[0]
+            return self._patch_posteriors(queries, precision, (self.patch_size,), index, dtype, ranks)[0]
         sizes = torch.tensor([self.patch_size(level) for level in levels.tolist()], device=queries.device)
         whole = PosteriorSum.empty(len(queries), self.image_shape, per_pixel=True, device=queries.device)
         for size in sizes.unique().tolist():
             here = (sizes == size).nonzero()[:, 0]
-            whole[here] = self._patch_posteriors(queries[here], precision[here], (size,), index, dtype)[0]
+            whole[here] = self._patch_posteriors(queries[here], precision[here], (size,), index, dtype, ranks)[0]
         return whole
 
     def _patch_posteriors(
-        self, queries: Tensor, precision: Tensor, patch_sizes: tuple[int, ...], index: Tensor | None, dtype: torch.dtype
+        self,
+        queries: Tensor,
+        precision: Tensor,
+        patch_sizes: tuple[int, ...],
+        index: Tensor | None,
+        dtype: torch.dtype,
+        ranks: Ranks,
     ) -> list[PosteriorSum]:
-        return patch_posteriors(queries, precision, self._images, index, self.rule, patch_sizes, dtype, self.memory_budget)
+        return patch_posteriors(
+            queries, precision, self._images, index, self.rule, patch_sizes, dtype, self.memory_budget, ranks
+        )
 
     def describe(self) -> dict[str, Any]:
         """Class, pool, schedule and patch size, as JSON-able data."""

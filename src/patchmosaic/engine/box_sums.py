@@ -21,14 +21,14 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from patchmosaic.engine.matching import Match, Rule, Shift, shifts
-from patchmosaic.engine.memory import WIDEST, Footprint, pool_blocks
+from patchmosaic.engine.memory import WIDEST, Footprint, StoredImages, pool_blocks
 from patchmosaic.engine.posterior import PosteriorSum
 
 
 def box_sum_posteriors(
     queries: Float[Tensor, "B C H W"],
     precision: Float[Tensor, " B"],
-    images: Float[Tensor, "N C H W"],
+    images: StoredImages,
     index: Int64[Tensor, " n"] | None,
     rule: Rule,
     patch_sizes: tuple[int, ...],

@@ -12,6 +12,7 @@ each with the rows that have to be looked at.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -71,6 +72,14 @@ def _admitted(rule: Rule, p: Tensor, q: Tensor, side: int, radius: int) -> Tenso
             return torch.ones_like(q, dtype=torch.bool)
         case "anywhere inside":
             return _inside(q, side, radius)
+
+
+def admitted_pairs(rule: Rule, shape: Sequence[int], patch_size: int) -> int:
+    """The most positions of one training image that any pixel of a query may match; `shape` is (H, W)."""
+    if rule == "same position":
+        return 1
+    beyond = 0 if rule == "anywhere" else patch_size // 2
+    return max(1, math.prod(max(0, side - 2 * beyond) for side in shape), *(side - 2 * beyond for side in shape))
 
 
 def _inside(rows: Tensor, side: int, radius: int) -> Tensor:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from patchmosaic.engine.box_sums import box_sum_footprint, box_sum_posteriors
+from patchmosaic.engine.distributed import ALONE, Ranks
 from patchmosaic.engine.matching import Rule
-from patchmosaic.engine.memory import Footprint
+from patchmosaic.engine.memory import Footprint, StoredImages
+from patchmosaic.engine.native.posteriors import instruction_set, native_footprint, native_posteriors
 from patchmosaic.engine.posterior import FLOAT32_ROUNDOFF, PosteriorSum
 from patchmosaic.engine.precision import exact
 
@@ -22,12 +24,13 @@ from patchmosaic.engine.precision import exact
 def patch_posteriors(
     queries: Float64[Tensor, "B C H W"],
     precision: Float64[Tensor, " B"],
-    images: Float[Tensor, "N C H W"],
+    images: StoredImages,
     index: Int64[Tensor, " n"] | None,
     rule: Rule,
     patch_sizes: tuple[int, ...],
     dtype: torch.dtype,
     memory_budget: int,
+    ranks: Ranks = ALONE,
 ) -> list[PosteriorSum]:
     """For each patch size, the posterior of every pixel over the centres of the patches that it may match.
 
@@ -37,6 +40,7 @@ def patch_posteriors(
         rule: which patches a pixel may match.
         patch_sizes: odd, and small enough for the rule to admit a patch.
         dtype: float32, with float64 where that is not enough, or float64.
+        ranks: those whose posteriors are merged; whether float32 is enough shows in the whole only.
 
     Raises:
         MemoryBudgetError: `memory_budget` bytes do not hold one image against one query.
@@ -44,15 +48,45 @@ def patch_posteriors(
 
     def one_pass(queries: Tensor, precision: Tensor, answers: Sequence[int]) -> tuple[list[PosteriorSum], list[Tensor]]:
         sizes = tuple(patch_sizes[answer] for answer in answers)
-        states = box_sum_posteriors(queries, precision, images, index, rule, sizes, memory_budget)
+        instructions = _native(queries.device)
+        if instructions:
+            states = native_posteriors(queries, precision, images, index, rule, sizes, instructions)
+        elif _runs_triton(queries.device):
+            from patchmosaic.engine.triton_patches import triton_patch_posteriors
+
+            states = triton_patch_posteriors(queries, precision, images, index, rule, sizes, memory_budget)
+        else:
+            states = box_sum_posteriors(queries, precision, images, index, rule, sizes, memory_budget)
+        states = [ranks.merge(state) for state in states]
         return states, [_log_weight_error(state, queries, precision) for state in states]
 
     return exact(one_pass, len(patch_sizes), queries, precision, dtype)
 
 
-def patch_footprint(image_shape: Sequence[int], patch_sizes: int) -> Footprint:
-    """Bytes that `patch_posteriors` needs for so many patch sizes."""
-    return box_sum_footprint(image_shape, patch_sizes)
+def patch_footprint(image_shape: Sequence[int], patch_sizes: Sequence[int], device: torch.device) -> Footprint:
+    """Bytes that `patch_posteriors` needs for these patch sizes."""
+    if _native(device):
+        return native_footprint(image_shape, patch_sizes)
+    if _runs_triton(device):
+        from patchmosaic.engine.triton_patches import triton_footprint
+
+        return triton_footprint(image_shape, len(patch_sizes))
+    return box_sum_footprint(image_shape, len(patch_sizes))
+
+
+def _runs_triton(device: torch.device) -> bool:
+    """Whether the GPU kernel serves; without Triton, or with one too old, box sums do."""
+    if device.type != "cuda":
+        return False
+    try:
+        import patchmosaic.engine.triton_patches  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def _native(device: torch.device) -> str | None:
+    return instruction_set() if device.type == "cpu" else None
 
 
 def _log_weight_error(state: PosteriorSum, queries: Tensor, precision: Tensor) -> Tensor:

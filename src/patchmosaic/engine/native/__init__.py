@@ -1,0 +1,1 @@
+"""The native kernel of the patch machines, in C++; `posteriors` calls it."""

@@ -1,0 +1,24 @@
+from numpy import float32, float64, int64, uint8
+from numpy.typing import NDArray
+
+def instruction_sets() -> list[str]: ...
+def add_patches(
+    queries: NDArray[float32] | NDArray[float64],
+    precision: NDArray[float64],
+    images: NDArray[uint8] | NDArray[float32],
+    index: NDArray[int64] | None,
+    start: int,
+    stop: int,
+    rule: str,
+    patch_size: int,
+    skip: float,
+    threads: int,
+    instructions: str,
+    m: NDArray[float64],
+    s: NDArray[float64],
+    v: NDArray[float64],
+) -> int:
+    """Add the patches of images `start` to `stop` to the sums (m, s, v), in place.
+
+    Shapes as in PosteriorSum and `native_posteriors`; all arrays contiguous. Returns how many groups of patches were weighed.
+    """

@@ -1,0 +1,139 @@
+// The Python module: checks shapes, chooses the instruction set, and releases the interpreter while it works.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "task.hpp"
+
+namespace patchmosaic {
+
+#define PATCHMOSAIC_DECLARE(ISA) \
+    namespace ISA { \
+    template <class T> \
+    int64_t add(const Task<T>& task); \
+    extern template int64_t add<float>(const Task<float>&); \
+    extern template int64_t add<double>(const Task<double>&); \
+    }
+PATCHMOSAIC_DECLARE(baseline)
+#ifdef PATCHMOSAIC_X86
+PATCHMOSAIC_DECLARE(avx2)
+PATCHMOSAIC_DECLARE(avx512)
+#endif
+
+namespace {
+
+namespace nb = nanobind;
+
+template <class T, int DIMENSIONS>
+using Array = nb::ndarray<T, nb::ndim<DIMENSIONS>, nb::c_contig, nb::device::cpu>;
+
+// Best first.
+std::vector<std::string> instruction_sets() {
+    std::vector<std::string> found;
+#ifdef PATCHMOSAIC_X86
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl"))
+        found.push_back("avx512");
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) found.push_back("avx2");
+#endif
+    found.push_back("baseline");
+    return found;
+}
+
+template <class T>
+int64_t dispatch(const Task<T>& task, const std::string& instructions) {
+#ifdef PATCHMOSAIC_X86
+    if (instructions == "avx512") return avx512::add(task);
+    if (instructions == "avx2") return avx2::add(task);
+#endif
+    return baseline::add(task);
+}
+
+void require(bool condition, const char* what) {
+    if (!condition) throw std::invalid_argument(what);
+}
+
+Rule rule_named(const std::string& name) {
+    if (name == "same position") return Rule::same_position;
+    if (name == "same border") return Rule::same_border;
+    if (name == "anywhere") return Rule::anywhere;
+    if (name == "anywhere inside") return Rule::anywhere_inside;
+    throw std::invalid_argument("no such rule: " + name);
+}
+
+template <class T>
+int64_t add_patches(
+    Array<const T, 4> queries,
+    Array<const double, 1> precision,
+    nb::ndarray<nb::ro, nb::ndim<4>, nb::c_contig, nb::device::cpu> images,
+    nb::object index,
+    int64_t start,
+    int64_t stop,
+    const std::string& rule,
+    int patch_size,
+    double skip,
+    int threads,
+    const std::string& instructions,
+    Array<double, 3> m,
+    Array<double, 3> s,
+    Array<double, 4> v) {
+    const int64_t B = queries.shape(0), C = queries.shape(1), H = queries.shape(2), W = queries.shape(3);
+    Task<T> task{};
+    task.queries = queries.data();
+    task.precision = precision.data();
+    task.batch = B, task.channels = int(C), task.height = int(H), task.width = int(W);
+
+    task.bytes = images.dtype() == nb::dtype<uint8_t>() ? static_cast<const uint8_t*>(images.data()) : nullptr;
+    task.floats = images.dtype() == nb::dtype<float>() ? static_cast<const float*>(images.data()) : nullptr;
+    require(task.bytes || task.floats, "images must be uint8 or float32");
+    int64_t count = int64_t(images.shape(0));
+    const bool same = int64_t(images.shape(1)) == C && int64_t(images.shape(2)) == H && int64_t(images.shape(3)) == W;
+    require(same, "queries and images must have the same shape");
+    Array<const int64_t, 1> chosen;
+    if (!index.is_none()) {
+        chosen = nb::cast<Array<const int64_t, 1>>(index);
+        task.index = chosen.data();
+        for (size_t i = 0; i < chosen.shape(0); ++i)
+            require(chosen.data()[i] >= 0 && chosen.data()[i] < count, "index out of range");
+        count = int64_t(chosen.shape(0));
+    }
+    require(0 <= start && start <= stop && stop <= count, "start and stop must lie within the images");
+    require(patch_size > 0 && patch_size % 2 == 1, "patch_size must be odd");
+    require(int64_t(precision.shape(0)) == B, "precision must be one a query");
+    require(int64_t(m.shape(0)) == B && int64_t(m.shape(1)) == H && int64_t(m.shape(2)) == W, "m must be (B, H, W)");
+    require(int64_t(s.shape(0)) == B && int64_t(s.shape(1)) == H && int64_t(s.shape(2)) == W, "s must be (B, H, W)");
+    require(
+        int64_t(v.shape(0)) == B && int64_t(v.shape(1)) == C && int64_t(v.shape(2)) == H && int64_t(v.shape(3)) == W,
+        "v must be (B, C, H, W)");
+    require(skip > 0 && threads > 0, "skip and threads must be positive");
+    task.start = start, task.stop = stop;
+    task.rule = rule_named(rule);
+    task.patch_size = patch_size, task.skip = skip, task.threads = threads;
+    task.m = m.data(), task.s = s.data(), task.v = v.data();
+    nb::gil_scoped_release release;
+    return dispatch(task, instructions);
+}
+
+}  // namespace
+
+NB_MODULE(_patches, module) {
+    module.def("instruction_sets", &instruction_sets, "What this processor can run, best first.");
+    const char* text = "Add the patches of some images to the sums (m, s, v), in place; see engine/native/__init__.py.";
+    module.def("add_patches", &add_patches<float>, text, nb::arg("queries").noconvert(), nb::arg("precision").noconvert(),
+        nb::arg("images").noconvert(), nb::arg("index").none(), nb::arg("start"), nb::arg("stop"), nb::arg("rule"), nb::arg("patch_size"),
+        nb::arg("skip"), nb::arg("threads"), nb::arg("instructions"), nb::arg("m").noconvert(), nb::arg("s").noconvert(),
+        nb::arg("v").noconvert());
+    module.def("add_patches", &add_patches<double>, text, nb::arg("queries").noconvert(), nb::arg("precision").noconvert(),
+        nb::arg("images").noconvert(), nb::arg("index").none(), nb::arg("start"), nb::arg("stop"), nb::arg("rule"), nb::arg("patch_size"),
+        nb::arg("skip"), nb::arg("threads"), nb::arg("instructions"), nb::arg("m").noconvert(), nb::arg("s").noconvert(),
+        nb::arg("v").noconvert());
+}
+
+}  // namespace patchmosaic

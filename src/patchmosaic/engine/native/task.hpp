@@ -1,0 +1,36 @@
+// What the kernel is asked: plain pointers and numbers, the same for every instruction set.
+#pragma once
+
+#include <cstdint>
+
+namespace patchmosaic {
+
+enum class Rule { same_position, same_border, anywhere, anywhere_inside };
+
+template <class T>
+struct Task {
+    // B queries y = x_t / alpha_t, and the precision gamma of each: the log-weight of a patch is -gamma/2 times its squared distance.
+    const T* queries;  // (B, C, H, W)
+    const double* precision;
+    int64_t batch;
+    int channels, height, width;
+
+    // The images start ... stop of the pool, or of those at `index`: 8-bit, meaning u / 127.5 - 1, or float32.
+    const uint8_t* bytes;  // (N, C, H, W), or null
+    const float* floats;   // (N, C, H, W), or null
+    const int64_t* index;  // or null
+    int64_t start, stop;
+
+    Rule rule;
+    int patch_size;
+    double skip;  // a patch less than exp(-skip) times as likely as the likeliest so far is left out
+    int threads;
+
+    // The posterior of every pixel, added to: see posterior.py.
+    double* m;  // (B, H, W)
+    double* s;  // (B, H, W)
+    double* v;  // (B, C, H, W)
+    int64_t kept;  // out: how many groups of 16 (float64: 8) patches had one that was not left out
+};
+
+}  // namespace patchmosaic

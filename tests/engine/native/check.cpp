@@ -1,0 +1,124 @@
+// The kernel against a brute force of its own, to be compiled with sanitizers: see test_sanitizers.py.
+#include <cmath>
+#include <cstdio>
+#include <random>
+#include <vector>
+
+#include "patches.hpp"
+
+using namespace patchmosaic;
+
+namespace {
+
+struct Case {
+    int channels, height, width, patch_size, images;
+    Rule rule;
+    double precision;
+};
+
+// Which row the offset k from r shows: the row itself, -1 for nothing beyond the border, or round the torus.
+int seen(int r, int k, int side, bool torus) {
+    const int at = r + k;
+    if (torus) return ((at % side) + side) % side;
+    return at < 0 || at >= side ? -1 : at;
+}
+
+bool inside(int r, int side, int radius) { return r >= radius && r < side - radius; }
+
+bool admitted(Rule rule, int p, int q, int side, int radius) {
+    switch (rule) {
+        case Rule::same_position: return p == q;
+        case Rule::same_border: return p == q || (inside(p, side, radius) && inside(q, side, radius));
+        case Rule::anywhere: return true;
+        case Rule::anywhere_inside: return inside(q, side, radius);
+    }
+    return false;
+}
+
+// Offsets of a window along one axis; on a torus every row is seen once.
+std::vector<int> window(int side, int radius, bool torus) {
+    std::vector<int> offsets;
+    const int count = torus ? std::min(2 * radius + 1, side) : 2 * radius + 1;
+    for (int k = 0; k < count; ++k) offsets.push_back(k - radius);
+    return offsets;
+}
+
+double worst_difference(const Case& c, std::mt19937& random) {
+    std::normal_distribution<double> normal;
+    const int C = c.channels, H = c.height, W = c.width, radius = c.patch_size / 2, N = c.images;
+    const bool torus = c.rule == Rule::anywhere || c.rule == Rule::anywhere_inside;
+    std::vector<double> y(C * H * W), m(H * W, -INFINITY), s(H * W, 0.0), v(C * H * W, 0.0);
+    std::vector<uint8_t> images(size_t(N) * C * H * W);
+    for (auto& value : y) value = normal(random);
+    for (auto& value : images) value = uint8_t(random() % 256);
+
+    Task<double> task{};
+    task.queries = y.data(), task.precision = &c.precision, task.batch = 1;
+    task.channels = C, task.height = H, task.width = W;
+    task.bytes = images.data(), task.start = 0, task.stop = N;
+    task.rule = c.rule, task.patch_size = c.patch_size, task.skip = 80.0, task.threads = 2;
+    task.m = m.data(), task.s = s.data(), task.v = v.data();
+    if (C == 1)
+        PATCHMOSAIC_ISA::Patches<double, 1>(task).add();
+    else
+        PATCHMOSAIC_ISA::Patches<double, 0>(task).add();  // any number of channels
+
+    auto phi = [&](int n, int ch, int r, int col) { return double(float(images[((n * C + ch) * H + r) * W + col]) / 127.5f - 1.0f); };
+    const auto down = window(H, radius, torus), right = window(W, radius, torus);
+    double worst = 0.0;
+    for (int p = 0; p < H; ++p) {
+        for (int a = 0; a < W; ++a) {
+            std::vector<double> logs, values;
+            for (int n = 0; n < N; ++n) {
+                for (int q = 0; q < H; ++q) {
+                    for (int b = 0; b < W; ++b) {
+                        if (!admitted(c.rule, p, q, H, radius) || !admitted(c.rule, a, b, W, radius)) continue;
+                        double distance = 0.0;
+                        for (int i : down) {
+                            for (int j : right) {
+                                const int pr = seen(p, i, H, torus), pc = seen(a, j, W, torus);
+                                const int qr = seen(q, i, H, torus), qc = seen(b, j, W, torus);
+                                for (int ch = 0; ch < C; ++ch) {
+                                    const double mine = pr < 0 || pc < 0 ? 0.0 : y[(ch * H + pr) * W + pc];
+                                    const double theirs = qr < 0 || qc < 0 ? 0.0 : phi(n, ch, qr, qc);
+                                    distance += (mine - theirs) * (mine - theirs);
+                                }
+                            }
+                        }
+                        logs.push_back(-0.5 * c.precision * distance);
+                        values.push_back(phi(n, 0, q, b));
+                    }
+                }
+            }
+            const double peak = *std::max_element(logs.begin(), logs.end());
+            double total = 0.0, mean = 0.0;
+            for (size_t i = 0; i < logs.size(); ++i) {
+                total += std::exp(logs[i] - peak);
+                mean += std::exp(logs[i] - peak) * values[i];
+            }
+            worst = std::max(worst, std::fabs(mean / total - v[p * W + a] / s[p * W + a]));
+        }
+    }
+    return worst;
+}
+
+}  // namespace
+
+int main() {
+    std::mt19937 random(0);
+    const Rule rules[] = {Rule::same_position, Rule::same_border, Rule::anywhere, Rule::anywhere_inside};
+    double worst = 0.0;
+    for (int round = 0; round < 60; ++round) {
+        const int height = 1 + int(random() % 9), width = 1 + int(random() % 19);
+        Case c{1 + int(random() % 4), height, width, 1 + 2 * int(random() % 6), 1 + int(random() % 3), rules[round % 4], 0.3};
+        if (c.rule == Rule::anywhere_inside) c.patch_size = std::min(c.patch_size, (std::min(height, width) - 1) / 2 * 2 + 1);
+        const double difference = worst_difference(c, random);
+        if (!(difference < 1e-9)) {
+            std::printf("rule %d, %dx%dx%d, P = %d: %g\n", int(c.rule), c.channels, height, width, c.patch_size, difference);
+            return 1;
+        }
+        worst = std::max(worst, difference);
+    }
+    std::printf("worst difference %.1e\n", worst);
+    return 0;
+}

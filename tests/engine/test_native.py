@@ -1,0 +1,151 @@
+"""The native kernel against the float64 brute force, with every instruction set that this processor has."""
+
+import os
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from patchmosaic.engine import oracle
+from patchmosaic.engine.matching import admitted_pairs
+from patchmosaic.engine.native import posteriors
+from patchmosaic.engine.native.posteriors import instruction_set, instruction_sets, native_posteriors
+from patchmosaic.errors import PatchMosaicError
+
+needs_kernel = pytest.mark.skipif(not instruction_sets(), reason="the native kernel was not built: no C++ compiler here")
+
+ORACLES = {
+    "same position": oracle.local,
+    "same border": oracle.boundary_broken,
+    "anywhere": oracle.equivariant_local,
+    "anywhere inside": lambda *arguments: oracle.equivariant_local(*arguments, training_padding="valid"),
+}
+
+
+def case(seed):
+    """Random sizes, none a multiple of a vector's length more often than not; 8-bit images, with duplicates and an index."""
+    rng = np.random.default_rng(seed)
+    channels, height, width = int(rng.choice([1, 2, 3])), int(rng.integers(2, 12)), int(rng.choice([2, 5, 8, 19]))
+    count, batch = int(rng.choice([1, 2, 5])), int(rng.integers(1, 3))
+    stored = torch.from_numpy(rng.integers(0, 256, (count, channels, height, width), dtype=np.uint8))
+    if seed % 3 == 0:
+        stored = stored[torch.arange(count).repeat(2)]  # every image twice
+    index = torch.from_numpy(rng.permutation(len(stored))[: max(1, len(stored) - 1)]) if seed % 2 else None
+    y = torch.from_numpy(rng.standard_normal((batch, channels, height, width)))
+    sigma = 10.0 ** rng.uniform(-3 if seed % 4 == 0 else -1, 1)
+    return stored, index, y, sigma, int(rng.choice([1, 3, 5, 7, 9, 13, 25]))
+
+
+def truth(rule, y, stored, index, sigma, patch_size):
+    images = stored.numpy().astype(np.float32) / np.float32(127.5) - np.float32(1)
+    chosen = images if index is None else images[index.numpy()]
+    return ORACLES[rule](y.numpy(), chosen.astype(np.float64), 1.0, sigma, patch_size)
+
+
+def relative_error(state, expected):
+    return float(np.linalg.norm(state.mean().numpy() - expected) / np.linalg.norm(expected))
+
+
+@needs_kernel
+@pytest.mark.parametrize("instructions", instruction_sets())
+@pytest.mark.parametrize("rule", ORACLES)
+@pytest.mark.parametrize("seed", range(8))
+def test_every_rule_matches_the_brute_force(instructions, rule, seed):
+    stored, index, y, sigma, patch_size = case(seed)
+    if rule == "anywhere inside" and patch_size > min(y.shape[-2:]):
+        patch_size = 1
+    expected = truth(rule, y, stored, index, sigma, patch_size)
+    gamma = torch.full((len(y),), sigma**-2, dtype=torch.float64)
+    (state,) = native_posteriors(y, gamma, stored, index, rule, (patch_size,), instructions)
+    assert relative_error(state, expected) < 1e-9
+    floats = stored.float() / 127.5 - 1
+    (state,) = native_posteriors(y, gamma, floats, index, rule, (patch_size,), instructions)
+    assert relative_error(state, expected) < 1e-9
+
+
+@needs_kernel
+@pytest.mark.parametrize("rule", ORACLES)
+def test_float32_is_as_right_as_its_rounding_allows(rule):
+    """At moderate noise, where log-weights are small, without the float64 that `precision` would add."""
+    rng = np.random.default_rng(3)
+    stored = torch.from_numpy(rng.integers(0, 256, (30, 3, 17, 18), dtype=np.uint8))
+    y = torch.from_numpy(rng.standard_normal((2, 3, 17, 18)))
+    gamma = torch.tensor([0.5, 2.0], dtype=torch.float64)
+    (state,) = native_posteriors(y.float(), gamma, stored, None, rule, (5,), instruction_sets()[0])
+    for sample in range(2):
+        expected = truth(rule, y[sample : sample + 1], stored, None, float(gamma[sample]) ** -0.5, 5)
+        error = np.linalg.norm(state.mean()[sample].numpy() - expected[0]) / np.linalg.norm(expected)
+        assert error < 5e-6
+
+
+@needs_kernel
+def test_sums_do_not_depend_on_threads_or_on_how_the_images_are_cut():
+    stored, _, y, sigma, _ = case(1)
+    stored = stored.repeat(9, 1, 1, 1)
+    gamma = torch.full((len(y),), sigma**-2, dtype=torch.float64)
+    rows = torch.arange(len(stored))
+    (whole,) = native_posteriors(y, gamma, stored, None, "same border", (3,), instruction_sets()[0])
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        (threaded,) = native_posteriors(y, gamma, stored, None, "same border", (3,), instruction_sets()[0])
+    finally:
+        torch.set_num_threads(threads)
+    torch.testing.assert_close(threaded.mean(), whole.mean(), rtol=1e-12, atol=1e-12)
+    (first,) = native_posteriors(y, gamma, stored, rows[:4], "same border", (3,), instruction_sets()[0])
+    (rest,) = native_posteriors(y, gamma, stored, rows[4:], "same border", (3,), instruction_sets()[0])
+    torch.testing.assert_close(first.merge_(rest).mean(), whole.mean(), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(6, 7), (5, 5), (2, 9)])
+@pytest.mark.parametrize("patch_size", [1, 3, 5])
+def test_no_pixel_has_more_candidates_than_the_threshold_counts(shape, patch_size):
+    rules = {"same position": "local", "same border": "boundary_broken", "anywhere": "equivariant_local"}
+    blank = np.zeros((1, 1, *shape))
+    for rule, name in rules.items():
+        pixels = [(row, column) for row in range(shape[0]) for column in range(shape[1])]
+        most = max(len(oracle.candidates(name, blank, blank, 1.0, 1.0, *pixel, patch_size).image) for pixel in pixels)
+        assert admitted_pairs(rule, shape, patch_size) >= most
+
+
+def test_the_environment_chooses_the_instruction_set(monkeypatch):
+    monkeypatch.setenv("PATCHMOSAIC_NATIVE", "0")
+    assert instruction_set() is None
+    monkeypatch.setenv("PATCHMOSAIC_NATIVE", "abacus")
+    with pytest.raises(PatchMosaicError, match=r"PATCHMOSAIC_NATIVE .* got 'abacus'"):
+        instruction_set()
+
+
+def test_where_the_kernel_was_not_built_one_warning_says_so(monkeypatch):
+    monkeypatch.setattr(posteriors, "kernel", None)
+    monkeypatch.delenv("PATCHMOSAIC_NATIVE", raising=False)
+    posteriors._say_once.cache_clear()
+    with pytest.warns(RuntimeWarning, match="not built"):
+        assert instruction_set() is None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert instruction_set() is None
+
+
+@needs_kernel
+def test_without_the_kernel_the_answer_is_the_same():
+    program = (
+        "import torch, patchmosaic as pm\n"
+        "pool = pm.ImageSet(pm.seeds(5, (1, 6, 7), seed=1).clamp(-1, 1))\n"
+        "print(pm.BoundaryBrokenDenoiser(pool, 3)(pm.seeds(1, (1, 6, 7)), 0.3).double().sum().item())\n"
+    )
+
+    def answer(choice):
+        run = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PATCHMOSAIC_NATIVE": choice},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return float(run.stdout)
+
+    assert answer("0") == pytest.approx(answer(instruction_sets()[0]), abs=1e-5)
