@@ -55,7 +55,12 @@ class Trajectory:
 
 
 def ddim(
-    denoiser: Denoiser, x_T: Float[Tensor, "B C H W"], steps: int = 20, label: int | Tensor | None = None
+    denoiser: Denoiser,
+    x_T: Float[Tensor, "B C H W"],
+    steps: int = 20,
+    label: int | Tensor | None = None,
+    *,
+    done: int = 0,
 ) -> Iterator[Step]:
     """The steps of a DDIM trajectory, one at a time: the caller decides what to keep.
 
@@ -64,6 +69,7 @@ def ddim(
         x_T: the state at t = 1: `seeds(...) * denoiser.schedule.prior_std()`.
         steps: number of denoiser calls.
         label: class of each image, where the denoiser is conditional.
+        done: go on after so many of the steps, from `x_T`, the state that they led to.
 
     Raises:
         PatchMosaicError: fewer than one step.
@@ -72,7 +78,7 @@ def ddim(
         raise PatchMosaicError("a trajectory has at least one step", got=steps)
     times = torch.arange(steps, 0, -1, dtype=torch.float64) / steps
     x_t = x_T
-    for i, t in enumerate(times.tolist()):
+    for i, t in list(enumerate(times.tolist()))[done:]:
         x0_hat = denoiser(x_t, t, label)
         x_next = x0_hat if i + 1 == steps else _ddim_step(denoiser, x_t, x0_hat, t, float(times[i + 1]))
         yield Step(t, x_t, x0_hat, x_next)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -25,52 +27,71 @@ def sample(
     classes: Classes = None,
     memory_budget: Budget = 1.0,
     device: Device = "cpu",
+    shards: Annotated[
+        int | None,
+        typer.Option(help="Under torchrun: how many processes hold the pool between them, by default all; others share seeds."),
+    ] = None,
+    patience: Annotated[
+        float, typer.Option(help="Under torchrun: minutes that a process waits for the others before it gives up.", min=0.1)
+    ] = 30.0,
     json: Json = False,
 ) -> None:
     """Draw images from noise with a network, or in closed form from data alone: no training needed.
 
-    Examples: `patchmosaic sample digits --denoiser ELS --patch-size 3`, `patchmosaic sample runs/fashion --denoiser network`
+    Examples: `patchmosaic sample digits --denoiser ELS --patch-size 3`, `patchmosaic sample runs/fashion --denoiser network`,
+    `torchrun --nproc-per-node=4 -m patchmosaic sample runs/fashion`
+
+    Every step is kept: stopped at any moment, the same command goes on from there.
     """
     import safetensors.torch
 
-    from patchmosaic.denoisers import Denoiser
+    from patchmosaic.denoisers import Denoiser, PosteriorDenoiser
+    from patchmosaic.engine.distributed import launched
     from patchmosaic.errors import CheckpointError
     from patchmosaic.files import replacing
     from patchmosaic.generation import generate
     from patchmosaic.plots.grid import save_png
+    from patchmosaic.progress import silent
     from patchmosaic.runs import DataSource, Run, build_machine
     from patchmosaic.sampling import seed_labels
 
     budget = budget_bytes(memory_budget)
-    run = Run(Path(source)) if (Path(source) / "run.json").exists() else None
-    if denoiser == "network" and run is None:
-        raise CheckpointError("only a run has a network", got=source, hint="Train one, or choose a machine.")
-    with progress_bars() as progress:
-        if run is not None:
-            pool, network = run.pool, run.network(device)
-            drawer: Denoiser
-            if denoiser == "network":
-                drawer = network
-            elif patch_size is None:
-                drawer = run.machine(denoiser, schedule=network.schedule, memory_budget=budget)
+    with launched(device, shards, timedelta(minutes=patience)) as ranks:
+        run = Run(Path(source)) if (Path(source) / "run.json").exists() else None
+        if denoiser == "network" and run is None:
+            raise CheckpointError("only a run has a network", got=source, hint="Train one, or choose a machine.")
+        folder = out or (Path("samples") if run is None else run.folder) / f"{denoiser}-{steps}"
+        with progress_bars() if ranks.first else nullcontext(silent) as progress:
+            if run is not None:
+                pool, network = run.pool, run.network(device)
+                drawer: Denoiser
+                if denoiser == "network":
+                    drawer = network
+                elif patch_size is None:
+                    drawer = run.machine(denoiser, schedule=network.schedule, memory_budget=budget)
+                else:
+                    drawer = build_machine(denoiser, pool, patch_size, schedule=network.schedule, memory_budget=budget)
             else:
-                drawer = build_machine(denoiser, pool, patch_size, schedule=network.schedule, memory_budget=budget)
-        else:
-            names = tuple(class_key(name) for name in classes) if classes else None
-            pool = DataSource(source, image_size, names, limit).load(progress)
-            drawer = build_machine(denoiser, pool, patch_size, memory_budget=budget)
-        labels = seed_labels(seeds, pool.classes) if drawer.classes else None
-        images = generate(
-            drawer.to(device),
-            range(seeds),
-            steps=steps,
-            labels=labels,
-            image_shape=pool.image_shape,
-            keep=None if run is None else run.samples_folder,
-            name=denoiser,
-            progress=progress,
-        )
-    folder = out or (Path("samples") if run is None else run.folder) / f"{denoiser}-{steps}"
+                names = tuple(class_key(name) for name in classes) if classes else None
+                pool = DataSource(source, image_size, names, limit).load(progress)
+                drawer = build_machine(denoiser, pool, patch_size, memory_budget=budget)
+            if isinstance(drawer, PosteriorDenoiser):
+                drawer.distribute(ranks)
+            labels = seed_labels(seeds, pool.classes) if drawer.classes else None
+            images = generate(
+                drawer.to(device),
+                range(seeds),
+                steps=steps,
+                labels=labels,
+                image_shape=pool.image_shape,
+                batch_size=4 * ranks.teams,
+                keep=folder / "seeds" if run is None else run.samples_folder,
+                name=denoiser,
+                ranks=ranks,
+                progress=progress,
+            )
+        if not ranks.first:
+            return
     tensors = {"images": images} if labels is None else {"images": images, "labels": labels}
     with replacing(folder / "samples.safetensors") as temporary:
         safetensors.torch.save_file(tensors, temporary)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from patchmosaic.denoisers.posterior import PosteriorDenoiser
+from patchmosaic.engine.distributed import ALONE, Ranks
 from patchmosaic.engine.memory import Footprint
 from patchmosaic.engine.posterior import PosteriorSum
 from patchmosaic.engine.whole import whole_image_footprint, whole_image_posterior
@@ -26,6 +27,12 @@ class IdealDenoiser(PosteriorDenoiser):
         return whole_image_footprint(self.image_shape)
 
     def _posterior(
-        self, queries: Tensor, precision: Tensor, levels: Tensor, index: Tensor | None, dtype: torch.dtype
+        self,
+        queries: Tensor,
+        precision: Tensor,
+        levels: Tensor,
+        index: Tensor | None,
+        dtype: torch.dtype,
+        ranks: Ranks = ALONE,
     ) -> PosteriorSum:
-        return whole_image_posterior(queries, precision, self._images, index, dtype, self.memory_budget)
+        return whole_image_posterior(queries, precision, self._images, index, dtype, self.memory_budget, ranks)

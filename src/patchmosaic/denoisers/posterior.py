@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
@@ -18,8 +19,10 @@ from torch import Tensor
 
 from patchmosaic.data.imageset import ImageSet
 from patchmosaic.denoisers.base import Denoiser, samples_by_label
+from patchmosaic.engine.distributed import ALONE, Ranks
 from patchmosaic.engine.memory import DEFAULT_BUDGET, Footprint
 from patchmosaic.engine.posterior import PosteriorSum
+from patchmosaic.errors import DataError
 from patchmosaic.noise import CosineSchedule, NoiseSchedule
 
 SomePosterior = TypeVar("SomePosterior", bound="PosteriorDenoiser")
@@ -40,10 +43,27 @@ class PosteriorDenoiser(Denoiser):
         self.memory_budget = memory_budget
         self.image_shape = pool.image_shape
         self.classes = pool.classes
-        self._images = pool.images
-        self._of_class: dict[int, Int64[Tensor, " n"]] = {
-            label: (pool.labels == label).nonzero()[:, 0] for label in pool.classes if pool.labels is not None
-        }
+        self._images = pool.stored
+        # Which images a label may match; for None, all where there is no entry.
+        self._of_class: dict[int | None, Int64[Tensor, " n"]] = {label: pool.of_class(label) for label in pool.classes}
+        self._ranks = ALONE
+
+    def distribute(self: SomePosterior, ranks: Ranks) -> SomePosterior:
+        """Average over the pool together with other ranks, each over its shard; in place, returns the denoiser itself.
+
+        From then on the ranks make every call together, with the same arguments, and get the same result. To a GPU only the
+        shard is moved.
+
+        Raises:
+            DataError: fewer images than shards.
+        """
+        if len(self.pool) < ranks.shards:
+            raise DataError(f"{ranks.shards} shards need as many images", got=len(self.pool), hint="Take fewer shards.")
+        self._ranks = ranks
+        if ranks.shards > 1:
+            self._of_class = {label: ranks.of_shard(index) for label, index in self._of_class.items()}
+            self._of_class[None] = ranks.shard(len(self.pool))
+        return self
 
     @abstractmethod
     def _footprint(self) -> Footprint:
@@ -51,28 +71,47 @@ class PosteriorDenoiser(Denoiser):
 
     @abstractmethod
     def _posterior(
-        self, queries: Tensor, precision: Tensor, levels: Tensor, index: Tensor | None, dtype: torch.dtype
+        self,
+        queries: Tensor,
+        precision: Tensor,
+        levels: Tensor,
+        index: Tensor | None,
+        dtype: torch.dtype,
+        ranks: Ranks = ALONE,
     ) -> PosteriorSum:
-        """The posterior of each query over the pool's images at `index`; `levels` (B,) are sigma_t / alpha_t."""
+        """The posterior of each query over the images at `index` of all `ranks`; `levels` (B,) are sigma_t / alpha_t."""
 
     def _denoise(self, x_t: Tensor, t: Tensor, label: Tensor | None) -> Tensor:
-        x0_hat = torch.empty_like(x_t)
+        x0_hat = torch.zeros_like(x_t)
         queries, precision = self._queries(x_t, t)
         levels = self.schedule.noise_level(t)
-        for index, samples in self._batches(label, len(x_t), self._footprint()):
-            posterior = self._posterior(queries[samples], precision[samples], levels[samples], index, x_t.dtype)
+        for index, ranks, samples in self._batches(label, len(x_t), self._footprint()):
+            posterior = self._posterior(queries[samples], precision[samples], levels[samples], index, x_t.dtype, ranks)
             x0_hat[samples] = posterior.mean().to(x_t)
-        return x0_hat
+        return self._ranks.gather(x0_hat)
 
     def _batches(
         self, label: Tensor | None, count: int, footprint: Footprint
-    ) -> Iterator[tuple[Int64[Tensor, " n"] | None, Int64[Tensor, " b"]]]:
-        """Samples to be done together: of one label, and few enough for the memory budget; with the images they may match."""
-        for value, samples in samples_by_label(label, count, self.device):
-            index = None if value is None else self._of_class[value]
+    ) -> Iterator[tuple[Int64[Tensor, " n"] | None, Ranks, Int64[Tensor, " b"]]]:
+        """Samples to be done together: of one label, and few enough for the memory budget.
+
+        Each with the images that they may match, and the ranks to merge with: where this one holds no image of the class,
+        another image stands in and counts for nothing.
+        """
+        for value, everyone in samples_by_label(label, count, self.device):
+            samples = self._ranks.of_team(everyone)
+            if len(samples) == 0:
+                continue
+            index = self._of_class.get(value)
+            ranks = self._ranks
+            if index is not None and len(index) == 0:
+                index, ranks = index.new_zeros(1), replace(ranks, held=False)
             images = len(self._images) if index is None else len(index)
-            for batch in samples.split(footprint.queries_at_once(len(samples), images, self.memory_budget, self.device)):
-                yield index, batch
+            most = footprint.queries_at_once(len(samples), images, self.memory_budget, self.device)
+            # Ranks hold different numbers of images, but must cut a batch alike.
+            agreed = int(ranks.least(torch.tensor(most, device=self.device)))
+            for batch in samples.split(agreed):
+                yield index, ranks, batch
 
     def _queries(self, x_t: Tensor, t: Tensor) -> tuple[Float64[Tensor, "B C H W"], Float64[Tensor, " B"]]:
         """(y, gamma), in float64 so that nothing of x_t is lost to the division.
@@ -90,6 +129,9 @@ class PosteriorDenoiser(Denoiser):
 
     def to(self: SomePosterior, device: torch.device | str) -> SomePosterior:
         """Move the pool to a device, in place; returns the denoiser itself."""
+        if torch.device(device).type != "cpu" and None in self._of_class:
+            self._images = self._images[self._of_class.pop(None)]
+            self._of_class = {label: index // self._ranks.shards for label, index in self._of_class.items()}
         self._images = self._images.to(device)
         self._of_class = {label: index.to(device) for label, index in self._of_class.items()}
         return self

@@ -12,10 +12,11 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from patchmosaic.engine.memory import WIDEST, Footprint, pool_blocks
+from patchmosaic.engine.distributed import ALONE, Ranks
+from patchmosaic.engine.memory import WIDEST, Footprint, StoredImages, pool_blocks
 from patchmosaic.engine.posterior import PosteriorSum
 
 
@@ -28,9 +29,10 @@ def translate_footprint(image_shape: Sequence[int]) -> Footprint:
 def translate_posterior(
     queries: Float64[Tensor, "B C H W"],
     precision: Float64[Tensor, " B"],
-    images: Float[Tensor, "N C H W"],
+    images: StoredImages,
     index: Int64[Tensor, " n"] | None,
     memory_budget: int,
+    ranks: Ranks = ALONE,
 ) -> PosteriorSum:
     """The posterior of each query over every image (at `index`) in every circular translation.
 
@@ -57,4 +59,4 @@ def translate_posterior(
             part = PosteriorSum(m.view(1, 1, 1), weights.sum().view(1, 1, 1), average[None])
             here = slice(sample, sample + 1)
             whole[here] = whole[here].merge_(part)
-    return whole
+    return ranks.merge(whole)

@@ -8,13 +8,15 @@ The constant -gamma/2 ‖y‖² is the same for all n and drops out of the softm
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from patchmosaic.engine.memory import WIDEST, Footprint, pool_blocks
+from patchmosaic.engine.distributed import ALONE, Ranks
+from patchmosaic.engine.memory import WIDEST, Footprint, StoredImages, pool_blocks
 from patchmosaic.engine.posterior import FLOAT32_ROUNDOFF, PosteriorSum
 from patchmosaic.engine.precision import exact
 
@@ -22,22 +24,24 @@ from patchmosaic.engine.precision import exact
 def whole_image_posterior(
     queries: Float64[Tensor, "B C H W"],
     precision: Float64[Tensor, " B"],
-    images: Float[Tensor, "N C H W"],
+    images: StoredImages,
     index: Int64[Tensor, " n"] | None,
     dtype: torch.dtype,
     memory_budget: int,
+    ranks: Ranks = ALONE,
 ) -> PosteriorSum:
     """The posterior of each query over the images of the pool (those at `index`), in O(B N C H W) multiply-adds.
 
     Args:
         dtype: float32, with float64 where that is not enough, or float64.
+        ranks: those whose posteriors are merged; whether float32 is enough shows in the whole only.
 
     Raises:
         MemoryBudgetError: `memory_budget` bytes do not hold one image against one query.
     """
 
     def one_pass(queries: Tensor, precision: Tensor, answers: Sequence[int]) -> tuple[list[PosteriorSum], list[Tensor]]:
-        state, error = _one_pass(queries, precision, images, index, memory_budget)
+        state, error = _one_pass(queries, precision, images, index, memory_budget, ranks)
         return [state], [error]
 
     return exact(one_pass, 1, queries, precision, dtype)[0]
@@ -46,11 +50,37 @@ def whole_image_posterior(
 def whole_image_footprint(image_shape: Sequence[int]) -> Footprint:
     """Bytes that `whole_image_posterior` needs."""
     pixels = math.prod(image_shape)
-    return Footprint(pair=4 * WIDEST, query=4 * WIDEST * pixels, image=2 * WIDEST * pixels)
+    # Three of an image: itself, and its squares, or the bytes and float32 that it is made from while the last block lives.
+    return Footprint(pair=4 * WIDEST, query=4 * WIDEST * pixels, image=3 * WIDEST * pixels)
 
 
+@contextmanager
+def _float32_products() -> Iterator[None]:
+    """Float32 matrix products in float32, also where the process has allowed less: TF32 on a GPU, bfloat16 on a CPU."""
+    if not hasattr(torch.backends.cuda.matmul, "fp32_precision"):  # torch before 2.9
+        allowed = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest")
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(allowed)
+        return
+    products = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    lowered = [(product, product.fp32_precision) for product in products if product.fp32_precision not in ("none", "ieee")]
+    try:
+        for product, _ in lowered:
+            product.fp32_precision = "ieee"
+        yield
+    finally:
+        for product, allowed in lowered:
+            product.fp32_precision = "none"  # "none" follows the setting of its backend, which may be all that was lowered
+            if product.fp32_precision != allowed:
+                product.fp32_precision = allowed
+
+
+@_float32_products()
 def _one_pass(
-    queries: Tensor, precision: Tensor, images: Tensor, index: Tensor | None, memory_budget: int
+    queries: Tensor, precision: Tensor, images: Tensor, index: Tensor | None, memory_budget: int, ranks: Ranks
 ) -> tuple[PosteriorSum, Tensor]:
     shape = queries.shape[1:]
     count = len(images) if index is None else len(index)
@@ -71,6 +101,7 @@ def _one_pass(
             (weights @ flat).double().view(-1, *shape),
         )
         whole.merge_(part)
+    largest = -ranks.least(-largest)
     lengths = queries.flatten(1).norm(dim=1)
     error = FLOAT32_ROUNDOFF * precision * (lengths * largest.sqrt() + largest)
-    return whole, error.double()[:, None, None]
+    return ranks.merge(whole), error.double()[:, None, None]
