@@ -13,8 +13,8 @@ SOURCE = Path(patchmosaic.__file__).parent
 
 # Low to high. A module may import from its own entry and from any layer below, never from its own layer or above.
 LAYERS = [
-    {"errors"},
-    {"progress", "files", "noise", "engine", "metrics"},  # the engine knows nothing of diffusion
+    {"errors", "progress"},
+    {"files", "noise", "engine", "metrics"},  # the engine knows nothing of diffusion
     {"locality", "data"},
     {"denoisers", "networks"},  # they meet in calls only: a network is any module, a denoiser any function of (x_t, t)
     {"sampling", "store"},
@@ -24,10 +24,11 @@ LAYERS = [
     {"report", "runs"},
     {"experiments"},
     {"cli"},
+    {"__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 FILES = sorted(SOURCE.rglob("*.py"))
-ENGINE_MAY = {"torch", "jaxtyping", "numpy", "patchmosaic"}
+ENGINE_MAY = {"torch", "triton", "jaxtyping", "numpy", "patchmosaic"}
 ONLY_WHEN_USED = {"matplotlib", "pyarrow", "sklearn", "datasets", "pandas"}
 
 

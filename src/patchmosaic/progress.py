@@ -3,8 +3,8 @@
 Library code never prints. Anything long takes `progress`, called as `progress(what, done, total)`; the command line draws
 it with rich, a notebook may wrap tqdm, and `silent` is the default.
 
-A single step over a large pool may itself be long. What happens inside it is told to whoever asked by `heard_inside`, so that no
-function on the way down has to carry a callback.
+A single step over a large pool may itself be long. What happens inside it is told to whoever asked by `heard_inside`, so that
+no function on the way down has to carry a callback.
 """
 
 from __future__ import annotations

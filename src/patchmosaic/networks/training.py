@@ -5,8 +5,8 @@
 Knowing nothing, the best answer is eps_hat = 0, whose loss is 1. At high noise eps is nearly x_t and the loss a hundred times
 smaller than at low noise, so that a short training neglects the noise levels that decide what goes where. The objective
 "log_mse", the mean over the batch of the logarithm of each image's loss, weighs all noise levels alike: its gradient is that of
-loss / (its own size), as with the noise-level uncertainties of Karras et al. 2024 ("Analyzing and improving the training dynamics
-of diffusion models", section 2.2) at their optimum. The paper's is "mse".
+loss / (its own size), as with the noise-level uncertainties of Karras et al. 2024 ("Analyzing and improving the training
+dynamics of diffusion models", section 2.2) at their optimum. The paper's is "mse".
 
 `train` is a plain loop; which batch a step sees is in batches.py, how a killed run goes on is in training_state.py.
 """
@@ -87,7 +87,13 @@ class TrainingSettings:
 
 @dataclass(frozen=True, eq=False)
 class TrainingResult:
-    """The mean squared error of every step, whatever the objective, the precision used, and the step at which this call took up the run (0 for a new one)."""
+    """What a training did.
+
+    Attributes:
+        losses: the mean squared error of every step, whatever the objective.
+        precision: of the convolutions.
+        resumed_from: the step at which this call took up the run; 0 for a new one.
+    """
 
     losses: Float32[Tensor, " steps"]
     precision: Literal["float32", "bfloat16"]
