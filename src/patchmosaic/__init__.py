@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 # Where each public name lives; imported when first asked for, so that `import patchmosaic` costs nothing.
 _HOME = {
     "ImageSet": "data.imageset",
+    "Approximate": "denoisers.approximate",
     "BoundaryBrokenDenoiser": "denoisers",
     "EquivariantDenoiser": "denoisers",
     "EquivariantLocalDenoiser": "denoisers",
@@ -23,6 +24,7 @@ _HOME = {
     "WienerDenoiser": "denoisers",
     "LocalityScale": "locality",
     "PatchMosaicError": "errors",
+    "Preview": "denoisers.preview",
     "calibrate": "calibration",
     "compare": "comparison",
     "sample": "sampling",
@@ -31,6 +33,7 @@ _HOME = {
 _MODULES = ("data", "denoisers", "engine", "networks", "noise", "plots")
 
 __all__ = [
+    "Approximate",
     "BoundaryBrokenDenoiser",
     "EquivariantDenoiser",
     "EquivariantLocalDenoiser",
@@ -40,6 +43,7 @@ __all__ = [
     "LocalityScale",
     "NetworkDenoiser",
     "PatchMosaicError",
+    "Preview",
     "WienerDenoiser",
     "__version__",
     "calibrate",
@@ -68,6 +72,8 @@ if TYPE_CHECKING:
         NetworkDenoiser,
         WienerDenoiser,
     )
+    from patchmosaic.denoisers.approximate import Approximate
+    from patchmosaic.denoisers.preview import Preview
     from patchmosaic.errors import PatchMosaicError
     from patchmosaic.locality import LocalityScale
     from patchmosaic.sampling import sample, seeds

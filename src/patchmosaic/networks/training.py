@@ -172,7 +172,7 @@ def _step(
     losses = (eps_hat.float() - batch.eps.to(device)).square().mean((1, 2, 3))  # (B,)
     (losses.clamp_min(1e-12).log() if objective == "log_mse" else losses).mean().backward()
     optimizer.step()
-    return float(losses.mean())
+    return float(losses.detach().mean())
 
 
 def _check_fit(module: Network, pool: ImageSet) -> None:
