@@ -46,6 +46,7 @@ from rich.table import Table
 import naive
 import patchmosaic as pm
 from patchmosaic.engine.native.posteriors import instruction_set
+from patchmosaic.sampling import ddim
 
 STEPS = 20
 
@@ -257,7 +258,7 @@ def trajectory(bench):
         machine = MACHINES["ELS"].build(data.pool, scale)
         where = {"data": data_name, "images": len(data.pool)}
         total, start = 0.0, time.perf_counter()
-        for step in pm.sampling.ddim(machine, pm.seeds(1, data.pool.image_shape), STEPS):
+        for step in ddim(machine, pm.seeds(1, data.pool.image_shape), STEPS):
             seconds = time.perf_counter() - start
             total += seconds
             yield {**where, "t": step.t, "P": scale(float(machine.schedule.noise_level(step.t))), "seconds": seconds}
