@@ -135,14 +135,16 @@ def test_a_conditional_network_is_calibrated_class_by_class():
     assert (unconditional.cosine[..., 0] - found.cosine[..., 0]).abs().max() > 1e-6
 
 
-def test_neither_batches_nor_budget_matter():
+def test_neither_batches_nor_budget_matter(monkeypatch):
     network = MACHINES["LS"](POOL, 5)
 
     def run(**options):
         return calibrate(network, POOL, "ELS", seeds=3, steps=3, patch_sizes=(3, 7), **options).cosine
 
     torch.testing.assert_close(run(batch_size=1), run(), rtol=0, atol=1e-5)
-    torch.testing.assert_close(run(memory_budget=80_000), run(), rtol=0, atol=1e-5)
+    whole = run()
+    monkeypatch.setenv("PATCHMOSAIC_NATIVE", "0")  # the kernel needs its room for each thread, however many there are
+    torch.testing.assert_close(run(memory_budget=40_000), whole, rtol=0, atol=1e-5)
 
 
 def test_calibration_and_comparison_share_no_seed():

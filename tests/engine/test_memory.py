@@ -30,8 +30,8 @@ from patchmosaic.denoisers import (
     WienerDenoiser,
 )
 from patchmosaic.denoisers.wiener import fit_gaussian
-from patchmosaic.engine import native
 from patchmosaic.engine.memory import CACHE_BYTES, SCAN_BYTES, Footprint, pool_blocks
+from patchmosaic.engine.native import posteriors as native
 from patchmosaic.errors import MemoryBudgetError
 
 sizes = st.integers(1, 10**5)

@@ -100,6 +100,20 @@ def test_sums_do_not_depend_on_threads_or_on_how_the_images_are_cut():
     torch.testing.assert_close(first.merge_(rest).mean(), whole.mean(), rtol=1e-12, atol=1e-12)
 
 
+@needs_kernel
+@pytest.mark.parametrize("rule", ORACLES)
+def test_the_same_call_gives_the_same_bits(rule):
+    stored = torch.from_numpy(np.random.default_rng(5).integers(0, 256, (37, 1, 9, 11), dtype=np.uint8))
+    y, gamma = torch.randn(2, 1, 9, 11, generator=torch.Generator().manual_seed(5)), torch.full((2,), 3.0, dtype=torch.float64)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        first, *others = (native_posteriors(y, gamma, stored, None, rule, (5,), instruction_sets()[0])[0] for _ in range(8))
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(first.v, other.v) and torch.equal(first.s, other.s) for other in others)
+
+
 @pytest.mark.parametrize("shape", [(6, 7), (5, 5), (2, 9)])
 @pytest.mark.parametrize("patch_size", [1, 3, 5])
 def test_no_pixel_has_more_candidates_than_the_threshold_counts(shape, patch_size):

@@ -202,7 +202,7 @@ class Patches {
         {
             auto& worker = workers[omp_get_thread_num()];
             worker = std::make_unique<Worker>(*this);
-#pragma omp for schedule(dynamic, 1)
+#pragma omp for schedule(static)
             for (int64_t n = task_.start; n < task_.stop; ++n) worker->meet(n);
         }
         int64_t kept = 0;

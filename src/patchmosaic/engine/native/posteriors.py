@@ -31,7 +31,7 @@ except ImportError:
     kernel = None  # type: ignore[assignment]
 
 CHOICE = "PATCHMOSAIC_NATIVE"
-CALL_SECONDS = 0.25  # of one call: between calls Ctrl-C is heard
+CALL_PAIRS = 2 * 10**8  # of one call and thread, some tenths of a second: between calls Ctrl-C is heard
 TELL_AFTER = 2.0  # seconds of work, of its progress
 SKIPPED_SHARE = {torch.float32: 2.0**-26, torch.float64: 2.0**-53}
 
@@ -118,17 +118,16 @@ def _add(
     patch_size: int,
     instructions: str,
 ) -> None:
-    """Add all images to `state`, in calls that last about `CALL_SECONDS`."""
+    """Add all images to `state`, in calls of about `CALL_PAIRS` pairs a thread."""
     count = len(images) if index is None else len(index)
     skip = skip_threshold(count * admitted_pairs(rule, images.shape[-2:], patch_size), SKIPPED_SHARE[queries.dtype])
     threads = torch.get_num_threads()
-    start, several = 0, 8 * threads
+    start, several = 0, threads * _images_a_call(queries, rule)
     opened = time.perf_counter()
     while start < count:
         if time.perf_counter() - opened > TELL_AFTER:
             inside()(f"images met, P = {patch_size}", start, count)
         stop = min(count, start + several)
-        began = time.perf_counter()
         kernel.add_patches(
             queries=queries.numpy(),
             precision=precision.double().numpy(),
@@ -145,6 +144,11 @@ def _add(
             s=state.s.numpy(),
             v=state.v.numpy(),
         )
-        spent = time.perf_counter() - began
         start = stop
-        several = max(threads, min(8 * several, int(several * CALL_SECONDS / max(spent, 1e-6))))
+
+
+def _images_a_call(queries: Tensor, rule: Rule) -> int:
+    """For each thread. By a count and not by a clock: what is cut alike is added alike, to the bit."""
+    pixels = queries.shape[-2] * queries.shape[-1]
+    met = pixels * (10 if rule == "same position" else pixels)  # that rule has little to do for each image but read it
+    return max(1, CALL_PAIRS // (len(queries) * met))
