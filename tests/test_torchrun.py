@@ -46,7 +46,9 @@ def alone(tmp_path_factory):
 
 def close(folder, alone):
     samples = load_file(folder / "samples.safetensors")
-    torch.testing.assert_close(samples["images"], alone["images"], rtol=0, atol=1e-6)
+    # A process under torchrun has one thread, this one as many as there are: single pixels may differ by float32's last digits.
+    difference = (samples["images"] - alone["images"]).flatten(1).norm(dim=1) / alone["images"].flatten(1).norm(dim=1)
+    assert difference.max() < 1e-6
     assert torch.equal(samples["labels"], alone["labels"])
 
 
