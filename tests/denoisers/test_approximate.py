@@ -2,7 +2,6 @@
 
 import json
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -282,15 +281,6 @@ def test_it_is_a_denoiser_like_others():
 def test_a_tolerance_must_be_possible(tolerance):
     with pytest.raises(PatchMosaicError, match="tolerance"):
         Approximate(IdealDenoiser(ImageSet(images())), tolerance)
-
-
-def test_processes_must_not_choose_each_for_itself():
-    pool = ImageSet(images(11, 100))
-    machine = IdealDenoiser(pool)
-    approximate = Approximate(machine)
-    machine._ranks = replace(machine._ranks, world=2, shards=2)
-    with pytest.raises(PatchMosaicError, match="processes"):
-        approximate(noisy(pool.images[:1], COSINE, 0.5), 0.5)
 
 
 def test_only_machines_with_a_pool_can_be_approximated():

@@ -1,6 +1,7 @@
 """A preview is the machine over a subset; its error estimate is right on average, and honest about what it cannot see."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from machine_cases import MACHINES, POSTERIOR, images, labelled, noisy
 from patchmosaic.data import load
 from patchmosaic.data.imageset import ImageSet
 from patchmosaic.denoisers import IdealDenoiser, WienerDenoiser
+from patchmosaic.denoisers.approximate import Approximate
 from patchmosaic.denoisers.preview import Preview
 from patchmosaic.errors import LabelError, PatchMosaicError
 from patchmosaic.noise import CosineSchedule
@@ -180,3 +182,12 @@ def test_bytes_are_previewed_like_numbers():
     x_t = noisy(images(n=3, channels=1, height=4, width=4), COSINE, TIMES)
     answers = [Preview(IdealDenoiser(ImageSet(kept)), 9)(x_t, TIMES) for kept in (stored, ImageSet(stored).images)]
     torch.testing.assert_close(*answers, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("wrapper", [Preview, Approximate])
+def test_a_machine_spread_over_processes_is_not_asked_about_some_images(wrapper):
+    machine = IdealDenoiser(ImageSet(images(n=100)))
+    wrapped = wrapper(machine)
+    machine._ranks = replace(machine._ranks, world=2, shards=2)
+    with pytest.raises(PatchMosaicError, match="processes"):
+        wrapped(noisy(images(n=1), COSINE, 0.5), 0.5)

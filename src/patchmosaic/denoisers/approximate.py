@@ -83,8 +83,8 @@ class Approximate(Wrapper):
             it, so that only given costs make the last digits of a result repeatable. Ways without a cost are not taken.
 
     Raises:
-        PatchMosaicError: a tolerance that is not between 1e-5 and 1, a machine without a pool, or, on a call, a machine whose
-            pool is spread over processes.
+        PatchMosaicError: a tolerance that is not between 1e-5 and 1, a machine without a pool, or, on a call, one that is
+            spread over processes.
     """
 
     def __init__(
@@ -107,8 +107,6 @@ class Approximate(Wrapper):
         self.last: tuple[Choice, ...] = ()
 
     def _denoise(self, x_t: Tensor, t: Tensor, label: Tensor | None) -> Tensor:
-        if self.machine._ranks.world > 1:
-            raise PatchMosaicError("processes that measure for themselves would not choose alike", got="a spread pool")
         x0_hat = torch.empty_like(x_t)
         choices: dict[int, Choice] = {}
         for value, samples in samples_by_label(label, len(x_t), self.device):

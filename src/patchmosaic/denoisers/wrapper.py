@@ -27,7 +27,7 @@ class Wrapper(Denoiser):
         seed: of the random order in which images are asked for.
 
     Raises:
-        PatchMosaicError: not a machine that averages images of a pool.
+        PatchMosaicError: not a machine that averages images of a pool; on a call, one that is spread over processes.
     """
 
     def __init__(self, machine: Denoiser, seed: int = 0) -> None:
@@ -59,5 +59,7 @@ class Wrapper(Denoiser):
 
     def _posterior(self, x_t: Tensor, t: Tensor, index: Tensor, dtype: torch.dtype | None = None) -> PosteriorSum:
         """What the machine makes of the images at `index`; in the precision of `x_t` unless `dtype` is given."""
+        if self.machine._ranks.world > 1:
+            raise PatchMosaicError("a machine spread over processes answers for its whole pool only", got="some images of it")
         queries, precision = self.machine._queries(x_t, t)
         return self.machine._posterior(queries, precision, self.schedule.noise_level(t), index, dtype or x_t.dtype)

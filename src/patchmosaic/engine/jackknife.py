@@ -8,8 +8,8 @@ where `seen` is the share of all candidates that the subset holds: nothing is le
 estimate and no bound: it knows nothing of a candidate that is not in the subset.
 
 The spread of the parts' own averages is another estimate, but only where many candidates compete. At low noise one candidate
-has nearly all the weight, and then the spread is 2 to 3 times too small and the delta method's linearisation off without limit;
-leaving a part out shows what losing the best candidate does (docs/approximation.md has the numbers).
+has nearly all the weight: then the spread is 1.5 to 3 times too small, and the delta method's linearisation wrong by any
+factor. Leaving a part out shows what losing the best candidate does (docs/approximation.md has the numbers).
 
 References:
     Tukey 1958, "Bias and confidence in not quite large samples"; Efron & Tibshirani 1993, chapter 11.
