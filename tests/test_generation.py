@@ -8,7 +8,7 @@ from patchmosaic.denoisers import IdealDenoiser, LocalDenoiser
 from patchmosaic.errors import CheckpointError, PatchMosaicError
 from patchmosaic.generation import generate
 from patchmosaic.noise import EDMSchedule
-from patchmosaic.sampling import sample, seeds
+from patchmosaic.sampling import sample, seeds, step_noise
 
 SHAPE = (1, 4, 4)
 POOL = ImageSet(torch.rand(8, *SHAPE, generator=torch.Generator().manual_seed(0)) * 2 - 1, [0, 1] * 4)
@@ -36,6 +36,16 @@ def test_these_are_the_samples_whatever_the_batch(batch_size, schedule):
     numbers = [4, 0, 9, 2, 11]
     expected = sample(denoiser, seeds(numbers, SHAPE, 3) * denoiser.schedule.prior_std(), STEPS).x0
     drawn = generate(denoiser, numbers, steps=STEPS, seed=3, batch_size=batch_size)
+    torch.testing.assert_close(drawn, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("how", [{"eta": 0.8}, {"solver": "heun"}], ids=["eta", "heun"])
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_the_way_of_sampling_is_that_of_sample(how, batch_size):
+    numbers, denoiser = [4, 0, 9], LocalDenoiser(POOL, 3)
+    noise = step_noise(numbers, SHAPE, 3) if "eta" in how else None
+    expected = sample(denoiser, seeds(numbers, SHAPE, 3), STEPS, **how, noise=noise).x0
+    drawn = generate(denoiser, numbers, steps=STEPS, seed=3, batch_size=batch_size, **how)
     torch.testing.assert_close(drawn, expected, rtol=0, atol=1e-4)
 
 
@@ -73,6 +83,8 @@ def test_without_a_folder_nothing_is_remembered():
         {"seed": 1},
         {"labels": torch.tensor([0])},
         {"name": "others"},
+        {"eta": 0.5},
+        {"solver": "heun"},
     ],
 )
 def test_another_question_is_not_answered_with_the_old_result(tmp_path, other):

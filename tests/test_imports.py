@@ -18,7 +18,7 @@ LAYERS = [
     {"locality", "data"},
     {"denoisers", "networks"},  # they meet in calls only: a network is any module, a denoiser any function of (x_t, t)
     {"sampling", "store"},
-    {"generation"},
+    {"generation", "laws"},
     {"calibration", "comparison"},
     {"plots"},
     {"report", "runs"},

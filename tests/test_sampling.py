@@ -9,9 +9,21 @@ from hypothesis import strategies as st
 
 from patchmosaic.data.imageset import ImageSet
 from patchmosaic.denoisers import IdealDenoiser, LocalDenoiser, WienerDenoiser
-from patchmosaic.errors import LabelError, PatchMosaicError, ShapeError
-from patchmosaic.noise import SCHEDULES, EDMSchedule
-from patchmosaic.sampling import ddim, sample, seed_labels, seeds
+from patchmosaic.errors import LabelError, NoiseLevelError, PatchMosaicError, ShapeError, ValueRangeError
+from patchmosaic.noise import SCHEDULES, CosineSchedule, EDMSchedule
+from patchmosaic.sampling import (
+    check_solver,
+    ddim,
+    heun,
+    log_uniform_times,
+    sample,
+    seed_labels,
+    seeds,
+    solve,
+    step_noise,
+    teleport,
+    uniform_times,
+)
 
 SHAPE = (2, 4, 3)
 POOL = ImageSet(torch.rand(6, *SHAPE, generator=torch.Generator().manual_seed(0)) * 2 - 1, [0, 0, 1, 1, 1, 4])
@@ -200,3 +212,182 @@ def test_a_trajectory_needs_a_step(steps):
 def test_noise_of_another_shape_is_refused():
     with pytest.raises(ShapeError, match="2x4x3"):
         sample(IdealDenoiser(POOL), seeds(1, (2, 3, 4)))
+
+
+# A free grid of times.
+
+
+def test_the_uniform_grid_is_a_grid_like_any_other():
+    denoiser, x_T = LocalDenoiser(POOL, 3), seeds(2, SHAPE)
+    for solver in ("ddim", "heun"):
+        given = sample(denoiser, x_T, times=uniform_times(7), solver=solver)
+        assert torch.equal(given.states, sample(denoiser, x_T, 7, solver=solver).states)
+    assert uniform_times(4, 0.6).tolist() == pytest.approx([0.6, 0.45, 0.3, 0.15])
+
+
+def test_denoisers_are_called_at_the_times_given():
+    times = torch.tensor([0.9, 0.4, 0.399, 0.01])
+    for step, t in zip(ddim(IdealDenoiser(POOL), seeds(1, SHAPE), times=times), times.double(), strict=True):
+        assert step.t == t.item()
+
+
+@every_schedule
+def test_log_uniform_times_fall_by_equal_factors(schedule):
+    levels = schedule.noise_level(log_uniform_times(schedule, 9, 0.01, 5.0)).numpy()
+    np.testing.assert_allclose(levels, np.geomspace(5.0, 0.01, 9), rtol=1e-9)
+
+
+def test_grid_errors():
+    x_T = seeds(1, SHAPE)
+    for bad in ([0.5, 0.5], [0.2, 0.4], [1.1, 0.5], [0.5, 0.0], [float("nan")]):
+        with pytest.raises(NoiseLevelError, match="decrease inside"):
+            sample(IdealDenoiser(POOL), x_T, times=torch.tensor(bad))
+    with pytest.raises(PatchMosaicError, match="at least one"):
+        sample(IdealDenoiser(POOL), x_T, times=torch.empty(0))
+    for lowest, highest in ((0.0, 1.0), (2.0, 1.0)):
+        with pytest.raises(NoiseLevelError, match="fall"):
+            log_uniform_times(CosineSchedule(), 5, lowest, highest)
+    with pytest.raises(NoiseLevelError, match=r"above 0\.002"):
+        log_uniform_times(EDMSchedule(), 5, 0.001)
+    with pytest.raises(NoiseLevelError, match="fall from a finite one"):
+        log_uniform_times(SCHEDULES["FlowMatchingSchedule"](), 5, 0.01)
+
+
+# Noise on the way.
+
+
+@every_schedule
+@pytest.mark.parametrize("eta", [0.3, 1.0])
+def test_one_training_image_with_fresh_noise(schedule, eta):
+    """x_s = alpha_s phi + sqrt(sigma_s² - c²) eps + c z, c² = eta² sigma_s²/sigma_t² (sigma_t² - sigma_s² alpha_t²/alpha_s²).
+
+    For variance-preserving schedules this c is sigma_tau of DDIM, eq. 16.
+    """
+    phi, steps = POOL.images[:1].double(), 5
+    x_T = seeds(3, SHAPE).double() * schedule.prior_std()
+    noise = [np.random.default_rng(i).standard_normal((3, *SHAPE)) for i in range(steps)]
+    denoiser = IdealDenoiser(ImageSet(POOL.images[:1]), schedule=schedule)
+    drawn = sample(denoiser, x_T, steps, eta=eta, noise=lambda i: torch.from_numpy(noise[i]))
+    x_t = x_T.numpy()
+    for i in range(steps - 1):
+        (alpha_t, sigma_t), (alpha_s, sigma_s) = ([v.item() for v in schedule((steps - k) / steps)] for k in (i, i + 1))
+        eps = (x_t - alpha_t * phi.numpy()) / sigma_t
+        variance = eta**2 * sigma_s**2 / sigma_t**2 * (sigma_t**2 - sigma_s**2 * alpha_t**2 / alpha_s**2)
+        x_t = alpha_s * phi.numpy() + np.sqrt(sigma_s**2 - variance) * eps + np.sqrt(variance) * noise[i]
+        np.testing.assert_allclose(drawn.states[i + 1], x_t, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(drawn.x0, phi.expand_as(x_T), rtol=0, atol=1e-12)
+
+
+def test_noise_on_the_way_depends_on_the_sample_and_the_step_alone():
+    denoiser, steps = LocalDenoiser(POOL, 3), 6
+    together = sample(denoiser, seeds(4, SHAPE), steps, eta=1.0).x0
+    for i in range(4):
+        alone = sample(denoiser, seeds([i], SHAPE), steps, eta=1.0, noise=step_noise([i], SHAPE)).x0
+        torch.testing.assert_close(alone[0], together[i], rtol=0, atol=1e-4)
+    assert not torch.equal(step_noise(2, SHAPE)(0), step_noise(2, SHAPE)(1))
+    assert not torch.equal(step_noise(2, SHAPE)(0), step_noise(2, SHAPE, 1)(0))
+    assert not torch.equal(step_noise(2, SHAPE)(0), seeds(2, SHAPE))
+
+
+@pytest.mark.parametrize(("solver", "eta"), [("ddim", 0.0), ("ddim", 0.7), ("heun", 0.0)])
+def test_a_trajectory_is_taken_up_again_where_it_stopped(solver, eta):
+    denoiser, x_T = LocalDenoiser(POOL, 3), seeds(2, SHAPE)
+    whole = sample(denoiser, x_T, 6, solver=solver, eta=eta)
+    rest = list(solve(denoiser, whole.states[4], 6, done=4, solver=solver, eta=eta))
+    assert torch.equal(rest[-1].x_next, whole.x0)
+    assert [step.t for step in rest] == whole.times[4:].tolist()
+
+
+@every_schedule
+def test_ddpm_keeps_the_marginals_of_a_gaussian(schedule):
+    """With eta = 1 and many steps any start leads to data: the variance of x_T is forgotten, which eta = 0 cannot."""
+    pool = ImageSet(torch.tensor([-0.7, -0.1, 0.2, 0.9])[:, None, None, None])
+    rng = np.random.default_rng(0)
+    x_T = torch.from_numpy(0.3 * rng.standard_normal((4000, 1, 1, 1))) * schedule.prior_std()
+    times = schedule.time_of_snr(torch.from_numpy(np.geomspace(20.0, 0.01, 100)) ** -2)
+    stochastic = sample(
+        WienerDenoiser(pool, schedule=schedule),
+        x_T,
+        times=times,
+        eta=1.0,
+        noise=lambda _: torch.from_numpy(rng.standard_normal((4000, 1, 1, 1))),
+    )
+    assert stochastic.x0.std().item() == pytest.approx(pool.images.std(unbiased=False).item(), rel=0.05)
+
+
+def test_eta_errors():
+    for eta in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueRangeError, match="eta"):
+            sample(IdealDenoiser(POOL), seeds(1, SHAPE), eta=eta)
+    with pytest.raises(PatchMosaicError, match=r"eta must be 0, got 0\.5"):
+        sample(IdealDenoiser(POOL), seeds(1, SHAPE), solver="heun", eta=0.5)
+    with pytest.raises(PatchMosaicError, match="no such solver, got euler"):
+        check_solver("euler", 0.0)
+
+
+# Heun.
+
+
+@pytest.mark.parametrize("schedule", [EDMSchedule(sigma_min=0.002, sigma_max=5.0), CosineSchedule(2.2)])
+def test_heun_is_of_second_order(schedule):
+    """Down to the last time the error against the exact flow falls as 1 / steps²."""
+    pool = ImageSet(torch.tensor([-0.7, -0.1, 0.2, 0.9])[:, None, None, None])
+    denoiser, x_T = WienerDenoiser(pool, schedule=schedule), seeds(5, (1, 1, 1)).double() * schedule.prior_std()
+    mean, variance = pool.images.double().mean().item(), pool.images.double().var(unbiased=False).item()
+    (alpha_1, sigma_1), (alpha, sigma) = schedule(1.0), schedule(0.2)
+    exact = (
+        alpha * mean + (x_T - alpha_1 * mean) * ((alpha**2 * variance + sigma**2) / (alpha_1**2 * variance + sigma_1**2)).sqrt()
+    )
+    errors = []
+    for steps in (40, 80, 160):
+        times = torch.linspace(1, 0.2, steps + 1, dtype=torch.float64)
+        errors.append((sample(denoiser, x_T, times=times, solver="heun").states[-2] - exact).abs().max().item())
+    assert errors[0] / errors[1] == pytest.approx(4, rel=0.1)
+    assert errors[1] / errors[2] == pytest.approx(4, rel=0.1)
+
+
+@every_schedule
+def test_heun_of_one_training_image_is_ddim(schedule):
+    """Its eps_hat never changes, so the mean of two of them is the same."""
+    denoiser = IdealDenoiser(ImageSet(POOL.images[:1]), schedule=schedule)
+    x_T = seeds(3, SHAPE).double() * schedule.prior_std()
+    by_heun, by_ddim = (sample(denoiser, x_T, 6, solver=solver).states for solver in ("heun", "ddim"))
+    torch.testing.assert_close(by_heun, by_ddim, rtol=1e-9, atol=1e-9)
+
+
+def test_heun_calls_the_denoiser_twice_but_once_at_the_end():
+    calls = []
+
+    class Counted(IdealDenoiser):
+        def _denoise(self, x_t, t, label):
+            calls.append(float(t[0]))
+            return super()._denoise(x_t, t, label)
+
+    list(heun(Counted(POOL), seeds(1, SHAPE), 3))
+    assert calls == pytest.approx([1, 2 / 3, 2 / 3, 1 / 3, 1 / 3])
+
+
+# Teleportation.
+
+
+@every_schedule
+@pytest.mark.parametrize("rank", [None, 2])
+def test_teleportation_is_where_many_steps_lead(schedule, rank):
+    x_T = seeds(3, SHAPE).double() * schedule.prior_std()
+    gaussian = WienerDenoiser(POOL, rank=rank, schedule=schedule)
+    errors = []
+    for steps in (100, 200):
+        times = torch.linspace(1, 0.5, steps, dtype=torch.float64)
+        there = sample(gaussian, x_T, times=times).states[-2]
+        errors.append((teleport(gaussian, x_T, 0.5) - there).abs().max().item())
+    assert errors[0] / errors[1] == pytest.approx(2, rel=0.15)
+    assert errors[1] < 0.05 * x_T.abs().max().item()
+
+
+def test_teleportation_keeps_classes_apart_and_back_is_back():
+    gaussian, labels = WienerDenoiser(POOL), torch.tensor([0, 1, 0])
+    x_T = seeds(3, SHAPE).double()
+    x_t = teleport(gaussian, x_T, 0.3, labels)
+    alone = teleport(WienerDenoiser(POOL.subset(POOL.labels == 1)), x_T[1:2], 0.3)
+    torch.testing.assert_close(x_t[1:2], alone, rtol=0, atol=1e-12)
+    torch.testing.assert_close(gaussian.flow(x_t, 0.3, 1.0, labels), x_T, rtol=0, atol=1e-12)

@@ -27,10 +27,11 @@ _HOME = {
     "Preview": "denoisers.preview",
     "calibrate": "calibration",
     "compare": "comparison",
+    "generated_law": "laws",
     "sample": "sampling",
     "seeds": "sampling",
 }
-_MODULES = ("data", "denoisers", "engine", "networks", "noise", "plots")
+_MODULES = ("data", "denoisers", "engine", "laws", "networks", "noise", "plots")
 
 __all__ = [
     "Approximate",
@@ -51,6 +52,8 @@ __all__ = [
     "data",
     "denoisers",
     "engine",
+    "generated_law",
+    "laws",
     "networks",
     "noise",
     "plots",
@@ -59,7 +62,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from patchmosaic import data, denoisers, engine, networks, noise, plots
+    from patchmosaic import data, denoisers, engine, laws, networks, noise, plots
     from patchmosaic.calibration import calibrate
     from patchmosaic.comparison import compare
     from patchmosaic.data.imageset import ImageSet
@@ -75,6 +78,7 @@ if TYPE_CHECKING:
     from patchmosaic.denoisers.approximate import Approximate
     from patchmosaic.denoisers.preview import Preview
     from patchmosaic.errors import PatchMosaicError
+    from patchmosaic.laws import generated_law
     from patchmosaic.locality import LocalityScale
     from patchmosaic.sampling import sample, seeds
 

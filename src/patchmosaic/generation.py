@@ -14,7 +14,7 @@ from patchmosaic.denoisers.base import Denoiser
 from patchmosaic.engine.distributed import ALONE, Ranks
 from patchmosaic.errors import ShapeError
 from patchmosaic.progress import Progress, silent
-from patchmosaic.sampling import ddim, seeds
+from patchmosaic.sampling import Solver, seeds, solve, step_noise
 from patchmosaic.store import Batch, SeedKey, SeedStore
 
 SAVE_EVERY = 1.0  # seconds between two saved states of a batch: with shorter steps, what a kill may lose
@@ -25,6 +25,8 @@ def generate(
     numbers: Sequence[int],
     *,
     steps: int = 20,
+    solver: Solver = "ddim",
+    eta: float = 0.0,
     labels: Int64[Tensor, " n"] | None = None,
     seed: int = 0,
     image_shape: tuple[int, int, int] | None = None,
@@ -34,10 +36,11 @@ def generate(
     ranks: Ranks = ALONE,
     progress: Progress = silent,
 ) -> Float[Tensor, "n C H W"]:
-    """The DDIM samples of the seeds numbered in `numbers`, on the CPU.
+    """The samples of the seeds numbered in `numbers`, on the CPU.
 
     Args:
         numbers, seed: which noise, as for `patchmosaic.seeds`.
+        steps, solver, eta: as for `patchmosaic.sample`.
         labels: (n,) the class of each, or None.
         image_shape: (C, H, W); the denoiser's own by default.
         batch_size: seeds drawn together; does not change the result.
@@ -53,6 +56,8 @@ def generate(
         raise ShapeError("the network's image shape is not known yet", got="none", hint="Give image_shape=(C, H, W).")
     # The description tells the content of the pool, which takes a look at every image: one process is enough for that.
     description = {**denoiser.describe(), "steps": steps, "stream": seed} if ranks.first else {}
+    if (solver, eta) != ("ddim", 0.0):
+        description |= {"solver": solver, "eta": eta}
     store = SeedStore(keep if ranks.first else None, name, description)
     batches = ranks.from_first(lambda: _batches(store, keys, batch_size))
     steps_done = sum(batch.done * len(batch.keys) for batch in batches)
@@ -62,7 +67,9 @@ def generate(
         x_t, label = starting_points(denoiser, batch.keys, shape, seed)
         if batch.x_t is not None:
             x_t = batch.x_t.to(denoiser.device)
-        for done, step in enumerate(ddim(denoiser, x_t, steps, label, done=batch.done), batch.done + 1):
+        noise = step_noise([number for number, _ in batch.keys], shape, seed)
+        left = solve(denoiser, x_t, steps, label, done=batch.done, solver=solver, eta=eta, noise=noise)
+        for done, step in enumerate(left, batch.done + 1):
             x_t = step.x_next
             if done < steps and time.monotonic() - saved > SAVE_EVERY:
                 store.put_batch(Batch(batch.keys, done, x_t))

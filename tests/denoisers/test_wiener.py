@@ -7,8 +7,8 @@ from machine_cases import images, labelled, noisy, relative_errors
 
 from patchmosaic.data.imageset import ImageSet
 from patchmosaic.denoisers import WienerDenoiser
-from patchmosaic.denoisers.wiener import fit_gaussian
 from patchmosaic.engine import oracle
+from patchmosaic.engine.moments import fit_gaussian
 from patchmosaic.noise import CosineSchedule
 
 SHAPES = {"fewer images than pixels": (5, 6, 5), "more images than pixels": (150, 3, 4), "one image": (1, 6, 5)}

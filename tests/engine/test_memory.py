@@ -29,8 +29,8 @@ from patchmosaic.denoisers import (
     LocalDenoiser,
     WienerDenoiser,
 )
-from patchmosaic.denoisers.wiener import fit_gaussian
 from patchmosaic.engine.memory import CACHE_BYTES, SCAN_BYTES, Footprint, pool_blocks
+from patchmosaic.engine.moments import fit_gaussian
 from patchmosaic.engine.native import posteriors as native
 from patchmosaic.errors import MemoryBudgetError
 

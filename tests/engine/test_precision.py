@@ -102,7 +102,7 @@ def fixed_pass(s, log_weight_error):
         value = 1.0 if queries.dtype == torch.float64 else 0.5
         cells = torch.ones(batch, 1, 1, dtype=torch.float64)
         state = PosteriorSum(0 * cells, s * cells, torch.full((batch, 1, 2, 2), value * s, dtype=torch.float64))
-        return [state], [log_weight_error[:batch, None, None]]
+        return [state], [state.rounding_error(log_weight_error[:batch, None, None])]
 
     return one_pass, calls
 
@@ -142,7 +142,7 @@ def test_only_the_doubtful_patch_sizes_are_done_again():
         cells = torch.ones(len(queries), 1, 1, dtype=torch.float64)
         value = 1.0 if queries.dtype == torch.float64 else 0.5
         states = [PosteriorSum(0 * cells, 2 * cells, torch.full_like(cells, 2 * value)[:, None]) for _ in answers]
-        return states, [cells * (1e-2 if answer == 1 else 1e-12) for answer in answers]
+        return states, [cells[:, 0, 0] * (1e-2 if answer == 1 else 1e-12) for answer in answers]
 
     sums = exact(one_pass, 3, torch.zeros(2, 1, 1, 1, dtype=torch.float64), torch.ones(2, dtype=torch.float64), torch.float32)
     assert calls == [(torch.float32, [0, 1, 2]), (torch.float64, [1])]

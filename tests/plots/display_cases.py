@@ -1,4 +1,4 @@
-"""A comparison and calibrations made by hand, whose numbers numpy can tell."""
+"""A comparison, calibrations and variants made by hand, whose numbers numpy can tell."""
 
 import numpy as np
 import torch
@@ -6,8 +6,11 @@ import torch
 from patchmosaic.calibration import Calibration
 from patchmosaic.comparison import Comparison
 from patchmosaic.locality import LocalityScale
+from patchmosaic.plots import VariantResult
 
 MIXTURES = {"IS": 1.2, "Wiener": 0.9, "LS": 0.7, "ELS": 0.5}
+LEVELS = (0.1, 1.0, 10.0)
+VARIANTS = [("base", "base"), ("padding", "circular"), ("blocks", "2"), ("blocks", "3"), ("closed form", "a $name$ of words")]
 
 
 def make_comparison(channels=1, count=7, labelled=True, mixtures=MIXTURES):
@@ -35,3 +38,14 @@ def make_calibration(machine="ELS", seed=0, seeds=9, steps=6):
     levels = tuple(float(level) for level in np.geomspace(0.02, 30, steps))
     median = np.median(np.array(sizes)[cosine.argmax(-1)], axis=0).astype(int)
     return Calibration(machine, LocalityScale(levels, tuple(median.tolist())), levels, sizes, torch.from_numpy(cosine))
+
+
+def make_variants(channels=1):
+    results = []
+    for i, (factor, name) in enumerate(VARIANTS):
+        images = 2 * torch.rand((5, channels, 8, 8), generator=torch.Generator().manual_seed(i)) - 1
+        test_errors = [0.1 + 0.01 * i, 0.2 + 0.03 * i, 0.3]
+        train_errors = [error / 1.5 for error in test_errors]
+        numbers = (0.9 - 0.1 * i, 0.5 + 0.1 * i, 0.2 + 0.07 * i)
+        results.append(VariantResult(factor, name, f"{factor}: {name}", images, *numbers, train_errors, test_errors))
+    return results

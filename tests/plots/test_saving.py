@@ -7,7 +7,7 @@ import xml.etree.ElementTree
 
 import numpy as np
 import pytest
-from display_cases import make_calibration, make_comparison, r_of
+from display_cases import LEVELS, make_calibration, make_comparison, make_variants, r_of
 from PIL import Image
 
 import patchmosaic.plots
@@ -19,6 +19,9 @@ from patchmosaic.plots import (
     SideBySideDisplay,
     SummaryDisplay,
     TrainingCurveDisplay,
+    VariantErrorsDisplay,
+    VariantMapDisplay,
+    VariantSamplesDisplay,
 )
 
 DISPLAYS = {
@@ -27,6 +30,9 @@ DISPLAYS = {
     "side by side": lambda: SideBySideDisplay.from_comparison(make_comparison(), count=3),
     "scale": lambda: LocalityScaleDisplay.from_calibrations([make_calibration()]),
     "curve": lambda: TrainingCurveDisplay(np.arange(1.0, 31), np.geomspace(1, 0.1, 30)),
+    "variants' samples": lambda: VariantSamplesDisplay(make_variants()),
+    "variants' errors": lambda: VariantErrorsDisplay(make_variants(), LEVELS),
+    "variants' map": lambda: VariantMapDisplay(make_variants()),
 }
 
 

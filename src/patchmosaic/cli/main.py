@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 import patchmosaic
+from patchmosaic.cli.architectures import architectures
 from patchmosaic.cli.calibrate import calibrate
 from patchmosaic.cli.compare import compare
 from patchmosaic.cli.console import stderr
@@ -31,7 +32,7 @@ app = typer.Typer(
         patchmosaic compare runs/mnist --seeds 20
     """,
 )
-for verb in (demo, train, calibrate, sample, compare, doctor):
+for verb in (demo, train, calibrate, sample, compare, architectures, doctor):
     app.command()(verb)
 
 

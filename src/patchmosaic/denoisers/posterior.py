@@ -87,8 +87,12 @@ class PosteriorDenoiser(Denoiser):
         levels = self.schedule.noise_level(t)
         for index, ranks, samples in self._batches(label, len(x_t), self._footprint()):
             posterior = self._posterior(queries[samples], precision[samples], levels[samples], index, x_t.dtype, ranks)
-            x0_hat[samples] = posterior.mean().to(x_t)
+            x0_hat[samples] = self._image(posterior.mean()).to(x_t)
         return self._ranks.gather(x0_hat)
+
+    def _image(self, mean: Tensor) -> Tensor:
+        """x0_hat (B, C, H, W) from the mean of the posterior: itself, where that is a posterior of pixels."""
+        return mean
 
     def _batches(
         self, label: Tensor | None, count: int, footprint: Footprint

@@ -31,7 +31,8 @@ class Wrapper(Denoiser):
     """
 
     def __init__(self, machine: Denoiser, seed: int = 0) -> None:
-        if not isinstance(machine, PosteriorDenoiser):
+        # Of some machines the posterior is of patches, which the bounds do not speak of.
+        if not isinstance(machine, PosteriorDenoiser) or type(machine)._image is not PosteriorDenoiser._image:
             raise PatchMosaicError(
                 "only machines that average images of a pool can be asked about some", got=type(machine).__name__
             )

@@ -17,7 +17,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from patchmosaic.engine.matching import Match, Rule, Shift, shifts
@@ -33,8 +33,12 @@ def box_sum_posteriors(
     rule: Rule,
     patch_sizes: tuple[int, ...],
     memory_budget: int,
+    window: Float64[Tensor, "P P"] | None = None,
 ) -> list[PosteriorSum]:
     """For each patch size, the posterior of every pixel over the centres of its patches, in the dtype of `queries`.
+
+    Args:
+        window: how much each offset counts, where not all count alike; then P is the only patch size.
 
     Raises:
         MemoryBudgetError: `memory_budget` bytes do not hold one image against one query.
@@ -43,18 +47,22 @@ def box_sum_posteriors(
     rows, columns = ([shift.to(device) for shift in shifts(rule, side, patch_sizes)] for side in shape[1:])
     states = [PosteriorSum.empty(len(queries), shape, per_pixel=True, device=device) for _ in patch_sizes]
     count = len(images) if index is None else len(index)
-    block_size = box_sum_footprint(shape, len(states)).images_at_once(len(queries), count, memory_budget, device)
+    footprint = box_sum_footprint(shape, len(states), 0 if window is None else len(window))
+    block_size = footprint.images_at_once(len(queries), count, memory_budget, device)
+    weights = None if window is None else window.tolist()
     for block in pool_blocks(images, index, block_size, queries.dtype):
-        _add_block(states, queries, precision.to(queries.dtype), block, rows, columns)
+        _add_block(states, queries, precision.to(queries.dtype), block, rows, columns, weights)
     return states
 
 
-def box_sum_footprint(image_shape: Sequence[int], patch_sizes: int) -> Footprint:
-    """Bytes that `box_sum_posteriors` needs for so many patch sizes."""
+def box_sum_footprint(image_shape: Sequence[int], patch_sizes: int, window: int = 0) -> Footprint:
+    """Bytes that `box_sum_posteriors` needs for so many patch sizes, or for a soft window of that size."""
     channels, height, width = image_shape
     pixels = height * width
+    padded = math.prod(side + 2 * min(window // 2, side - 1) for side in (height, width)) if window else 0
     return Footprint(
-        pair=WIDEST * pixels * (channels + 5),  # squared differences, their sum, box sums on the way, weights
+        # Squared differences, their sum, box sums on the way, weights.
+        pair=WIDEST * (pixels * (channels + 5) + padded),
         query=WIDEST * pixels * (channels + 2) * (patch_sizes + 3),
         image=2 * WIDEST * pixels * channels,
     )
@@ -67,6 +75,7 @@ def _add_block(
     block: Tensor,
     rows: Sequence[Shift],
     columns: Sequence[Shift],
+    window: list[list[float]] | None,
 ) -> None:
     """Add every patch of a block of images to the states, one displacement after another."""
     # In powers of two: exp2 is four times as fast as exp here. Below the smallest normal number it is ten times slower than
@@ -85,7 +94,9 @@ def _add_block(
             for state, row, column in zip(states, down.matches, across.matches, strict=True):
                 if row is None or column is None:
                     continue
-                log_weights = _box_sum(_box_sum(energy, 1, row), 2, column)  # (b, o, o', n)
+                log_weights = (  # (b, o, o', n)
+                    _box_sum(_box_sum(energy, 1, row), 2, column) if window is None else _soft_sum(energy, row, column, window)
+                )
                 m = log_weights.amax(-1)
                 weights = (log_weights - m[..., None]).clamp_min_(floor).exp2_()
                 centres = block[:, row.centre, column.centre]  # (C, o, o', n)
@@ -96,21 +107,39 @@ def _add_block(
 
 def _box_sum(energy: Tensor, axis: int, match: Match) -> Tensor:
     """Sums over the windows of `match` along one axis."""
+    if match.edge == "torus" and 2 * match.radius + 1 >= energy.shape[axis]:
+        return energy.sum(axis, keepdim=True).expand_as(energy)  # on a torus a row is seen once, however large the window
+    return _sliding_sum(_seen(energy, axis, match), axis, 2 * match.radius + 1)
+
+
+def _soft_sum(energy: Tensor, row: Match, column: Match, window: list[list[float]]) -> Tensor:
+    """Sums over the windows of `row` and `column` in which each offset has its weight."""
+    energy = _seen(_seen(energy, 1, row), 2, column)
+    height, width = energy.shape[1] - 2 * row.radius, energy.shape[2] - 2 * column.radius
+    down, across = len(window) // 2 - row.radius, len(window) // 2 - column.radius  # what never meets the image
+    total = energy.new_zeros(len(energy), height, width, energy.shape[3])
+    for i in range(2 * row.radius + 1):
+        for j in range(2 * column.radius + 1):
+            if window[down + i][across + j]:
+                total.add_(energy[:, i : i + height, j : j + width], alpha=window[down + i][across + j])
+    return total
+
+
+def _seen(energy: Tensor, axis: int, match: Match) -> Tensor:
+    """What the windows of `match` see along one axis, the border included."""
     energy = energy.narrow(axis, match.seen.start, match.seen.stop - match.seen.start)
     side, radius = energy.shape[axis], match.radius
     if radius == 0:
         return energy
     if match.edge == "torus":
-        if 2 * radius + 1 >= side:  # on a torus a row is seen once, however large the window
-            return energy.sum(axis, keepdim=True).expand_as(energy)
-        energy = torch.cat([energy.narrow(axis, side - radius, radius), energy, energy.narrow(axis, 0, radius)], axis)
-    elif match.edge == "nothing beyond":
+        return torch.cat([energy.narrow(axis, side - radius, radius), energy, energy.narrow(axis, 0, radius)], axis)
+    if match.edge == "nothing beyond":
         missing = match.centre.stop - match.centre.start + 2 * radius - side
         shape = list(energy.shape)
         shape[axis] = missing // 2
         nothing = energy.new_zeros(shape)
-        energy = torch.cat([nothing, energy, nothing], axis)
-    return _sliding_sum(energy, axis, 2 * radius + 1)
+        return torch.cat([nothing, energy, nothing], axis)
+    return energy
 
 
 def _sliding_sum(terms: Tensor, axis: int, length: int) -> Tensor:

@@ -16,9 +16,9 @@ from patchmosaic.engine.box_sums import box_sum_footprint, box_sum_posteriors
 from patchmosaic.engine.distributed import ALONE, Ranks
 from patchmosaic.engine.matching import Rule
 from patchmosaic.engine.memory import Footprint, StoredImages
-from patchmosaic.engine.native.posteriors import instruction_set, native_footprint, native_posteriors
-from patchmosaic.engine.posterior import FLOAT32_ROUNDOFF, PosteriorSum
-from patchmosaic.engine.precision import exact
+from patchmosaic.engine.native.posteriors import instruction_set, native_footprint, native_posteriors, read_off
+from patchmosaic.engine.posterior import PosteriorSum
+from patchmosaic.engine.precision import exact, log_weight_error
 
 
 def patch_posteriors(
@@ -51,14 +51,17 @@ def patch_posteriors(
         instructions = _native(queries.device)
         if instructions:
             states = native_posteriors(queries, precision, images, index, rule, sizes, instructions)
-        elif _runs_triton(queries.device):
+            merged = [ranks.merge(state) for state in states]
+            answers_and_errors = [read_off(state, queries, precision, size) for state, size in zip(merged, sizes, strict=True)]
+            return [answer for answer, _ in answers_and_errors], [error for _, error in answers_and_errors]
+        if _runs_triton(queries.device):
             from patchmosaic.engine.triton_patches import triton_patch_posteriors
 
             states = triton_patch_posteriors(queries, precision, images, index, rule, sizes, memory_budget)
         else:
             states = box_sum_posteriors(queries, precision, images, index, rule, sizes, memory_budget)
         states = [ranks.merge(state) for state in states]
-        return states, [_log_weight_error(state, queries, precision) for state in states]
+        return states, [state.rounding_error(log_weight_error(state, queries, precision)) for state in states]
 
     return exact(one_pass, len(patch_sizes), queries, precision, dtype)
 
@@ -87,11 +90,3 @@ def _runs_triton(device: torch.device) -> bool:
 
 def _native(device: torch.device) -> str | None:
     return instruction_set() if device.type == "cpu" else None
-
-
-def _log_weight_error(state: PosteriorSum, queries: Tensor, precision: Tensor) -> Tensor:
-    """Rounding error of the log-weights near the maximum: of the sum itself, and of y - phi before it is squared."""
-    size = state.m.abs()
-    gamma = precision.double()[:, None, None]
-    largest = queries.double().square().mean((1, 2, 3)).sqrt().clamp_min(1.0)[:, None, None]
-    return FLOAT32_ROUNDOFF * (size + largest * (2 * size * gamma).sqrt())

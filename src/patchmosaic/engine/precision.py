@@ -12,15 +12,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from torch import Tensor
 
-from patchmosaic.engine.posterior import PosteriorSum
+from patchmosaic.engine.posterior import FLOAT32_ROUNDOFF, PosteriorSum
 
 TOLERANCE = 8e-6
 
-# (queries, precision, which answers) -> for each of those answers (one a patch size), the posterior of each query, and the size
-# of the rounding error in its log-weights.
+# (queries, precision, which answers) -> for each of those answers (one a patch size), the posterior of each query, and the
+# estimated relative L2 error (B,) that rounding leaves in its mean.
 Pass = Callable[[Tensor, Tensor, Sequence[int]], tuple[list[PosteriorSum], list[Tensor]]]
 
 
@@ -28,10 +28,9 @@ def exact(
     one_pass: Pass, answers: int, queries: Float64[Tensor, "B C H W"], precision: Float64[Tensor, " B"], dtype: torch.dtype
 ) -> list[PosteriorSum]:
     """Run `one_pass` in `dtype`, and again in float64 for the queries and answers that float32 cannot carry."""
-    sums, log_weight_errors = one_pass(queries.to(dtype), precision, range(answers))
+    sums, estimates = one_pass(queries.to(dtype), precision, range(answers))
     if dtype == torch.float64:
         return sums
-    estimates = [state.rounding_error(error) for state, error in zip(sums, log_weight_errors, strict=True)]
     doubted = ~(torch.stack(estimates) <= TOLERANCE)  # (answers, B); an overflow has no estimate: NaN is a doubt too
     which, redo = doubted.any(1).nonzero()[:, 0].tolist(), doubted.any(0)
     if which:
@@ -39,3 +38,16 @@ def exact(
         for answer, exact_state in zip(which, better, strict=True):
             sums[answer][redo] = exact_state
     return sums
+
+
+def log_weight_error(
+    state: PosteriorSum, queries: Float[Tensor, "B C H W"], precision: Float64[Tensor, " B"], heaviest: float = 1.0
+) -> Float64[Tensor, "B h w"]:
+    """Rounding error of log-weights that are sums of squared differences, near the maximum.
+
+    Of the sum itself, and of y - phi before it is squared; `heaviest` is the most that a pixel counts in the sum.
+    """
+    size = state.m.abs()
+    gamma = heaviest * precision[:, None, None]
+    largest = queries.double().square().mean((1, 2, 3)).sqrt().clamp_min(1.0)[:, None, None]
+    return FLOAT32_ROUNDOFF * (size + largest * (2 * size * gamma).sqrt())

@@ -2,7 +2,8 @@
 
     l_n = -gamma/2 ‖y - phi_n‖² = gamma (y·phi_n - ‖phi_n‖²/2) + const,    value phi_n
 
-The constant -gamma/2 ‖y‖² is the same for all n and drops out of the softmax.
+The constant -gamma/2 ‖y‖² is the same for all n and drops out of the softmax. Where only r linear functions of an image are
+seen, U'y and U'phi_n take the places of y and phi_n in the log-weights; the values stay whole images.
 """
 
 from __future__ import annotations
@@ -29,20 +30,22 @@ def whole_image_posterior(
     dtype: torch.dtype,
     memory_budget: int,
     ranks: Ranks = ALONE,
+    seen: Float64[Tensor, "D r"] | None = None,
 ) -> PosteriorSum:
     """The posterior of each query over the images of the pool (those at `index`), in O(B N C H W) multiply-adds.
 
     Args:
         dtype: float32, with float64 where that is not enough, or float64.
         ranks: those whose posteriors are merged; whether float32 is enough shows in the whole only.
+        seen: U, orthonormal columns: all that is seen of an image. By default everything.
 
     Raises:
         MemoryBudgetError: `memory_budget` bytes do not hold one image against one query.
     """
 
     def one_pass(queries: Tensor, precision: Tensor, answers: Sequence[int]) -> tuple[list[PosteriorSum], list[Tensor]]:
-        state, error = _one_pass(queries, precision, images, index, memory_budget, ranks)
-        return [state], [error]
+        state, error = _one_pass(queries, precision, images, index, memory_budget, ranks, seen)
+        return [state], [state.rounding_error(error)]
 
     return exact(one_pass, 1, queries, precision, dtype)[0]
 
@@ -55,7 +58,7 @@ def whole_image_footprint(image_shape: Sequence[int]) -> Footprint:
 
 
 @contextmanager
-def _float32_products() -> Iterator[None]:
+def float32_products() -> Iterator[None]:
     """Float32 matrix products in float32, also where the process has allowed less: TF32 on a GPU, bfloat16 on a CPU."""
     if not hasattr(torch.backends.cuda.matmul, "fp32_precision"):  # torch before 2.9
         allowed = torch.get_float32_matmul_precision()
@@ -78,9 +81,15 @@ def _float32_products() -> Iterator[None]:
                 product.fp32_precision = allowed
 
 
-@_float32_products()
+@float32_products()
 def _one_pass(
-    queries: Tensor, precision: Tensor, images: Tensor, index: Tensor | None, memory_budget: int, ranks: Ranks
+    queries: Tensor,
+    precision: Tensor,
+    images: Tensor,
+    index: Tensor | None,
+    memory_budget: int,
+    ranks: Ranks,
+    seen: Tensor | None,
 ) -> tuple[PosteriorSum, Tensor]:
     shape = queries.shape[1:]
     count = len(images) if index is None else len(index)
@@ -88,11 +97,16 @@ def _one_pass(
     whole = PosteriorSum.empty(len(queries), shape, per_pixel=False, device=queries.device)
     largest = torch.zeros((), dtype=queries.dtype, device=queries.device)
     gamma = precision[:, None].to(queries.dtype)
+    keys = queries.flatten(1) if seen is None else queries.flatten(1) @ seen.to(queries.dtype)  # (B, CHW) or (B, r)
     for block in pool_blocks(images, index, block_size, queries.dtype):
         flat = block.flatten(1)  # (n, CHW)
         norms = flat.square().sum(1)  # (n,)
         largest = torch.maximum(largest, norms.amax())
-        log_weights = gamma * (queries.flatten(1) @ flat.T - 0.5 * norms)  # (B, n)
+        offered = flat
+        if seen is not None:
+            offered = flat @ seen.to(flat.dtype)  # (n, r)
+            norms = offered.square().sum(1)
+        log_weights = gamma * (keys @ offered.T - 0.5 * norms)  # (B, n)
         m = log_weights.amax(1)
         weights = torch.exp(log_weights - m[:, None])
         part = PosteriorSum(

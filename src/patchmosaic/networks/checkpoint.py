@@ -21,12 +21,14 @@ from patchmosaic.data.imageset import ImageSet
 from patchmosaic.errors import CheckpointError, PatchMosaicError
 from patchmosaic.files import read_json, replacing, write_json
 from patchmosaic.networks.base import Network
+from patchmosaic.networks.mlp import MLP
 from patchmosaic.networks.resnet import ResNet
 from patchmosaic.networks.training import TrainingSettings
+from patchmosaic.networks.unet import UNet
 from patchmosaic.noise import NoiseSchedule, schedule_from_json
 
 # A new architecture is a line here: its configuration is stored under the class's name.
-ARCHITECTURES: dict[str, type[Network]] = {kind.__name__: kind for kind in (ResNet,)}
+ARCHITECTURES: dict[str, type[Network]] = {kind.__name__: kind for kind in (ResNet, UNet, MLP)}
 
 WEIGHTS_FILE = "weights.safetensors"
 RECORD_FILE = "network.json"

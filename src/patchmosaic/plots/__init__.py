@@ -14,6 +14,9 @@ from patchmosaic.plots.scale import LocalityScaleDisplay
 from patchmosaic.plots.scatter import ScatterDisplay
 from patchmosaic.plots.side_by_side import SideBySideDisplay
 from patchmosaic.plots.style import DARK, LIGHT, Theme
+from patchmosaic.plots.variant_errors import VariantErrorsDisplay
+from patchmosaic.plots.variant_map import VariantMapDisplay
+from patchmosaic.plots.variants import VariantResult, VariantSamplesDisplay
 
 __all__ = [
     "DARK",
@@ -25,6 +28,10 @@ __all__ = [
     "SummaryDisplay",
     "Theme",
     "TrainingCurveDisplay",
+    "VariantErrorsDisplay",
+    "VariantMapDisplay",
+    "VariantResult",
+    "VariantSamplesDisplay",
     "save_png",
     "tile",
 ]

@@ -47,13 +47,16 @@ double worst_difference(const Case& c, std::mt19937& random) {
     std::normal_distribution<double> normal;
     const int C = c.channels, H = c.height, W = c.width, radius = c.patch_size / 2, N = c.images;
     const bool torus = c.rule == Rule::anywhere || c.rule == Rule::anywhere_inside;
-    std::vector<double> y(C * H * W), m(H * W, -INFINITY), s(H * W, 0.0), v(C * H * W, 0.0);
+    std::vector<double> y(C * H * W), m(H * W, -INFINITY), s(H * W, 0.0), v((C + 1) * H * W, 0.0);
     std::vector<uint8_t> images(size_t(N) * C * H * W);
     for (auto& value : y) value = normal(random);
     for (auto& value : images) value = uint8_t(random() % 256);
 
+    const bool refine = random() % 2;
+    const std::vector<double> centre(C, 0.25);
     Task<double> task{};
     task.queries = y.data(), task.precision = &c.precision, task.batch = 1;
+    task.refine = &refine, task.centre = centre.data();
     task.channels = C, task.height = H, task.width = W;
     task.bytes = images.data(), task.start = 0, task.stop = N;
     task.rule = c.rule, task.patch_size = c.patch_size, task.skip = 80.0, task.threads = 2;

@@ -1,10 +1,12 @@
-from numpy import float32, float64, int64, uint8
+from numpy import bool_, float32, float64, int64, uint8
 from numpy.typing import NDArray
 
 def instruction_sets() -> list[str]: ...
 def add_patches(
     queries: NDArray[float32] | NDArray[float64],
     precision: NDArray[float64],
+    refine: NDArray[bool_],
+    centre: NDArray[float32] | NDArray[float64],
     images: NDArray[uint8] | NDArray[float32],
     index: NDArray[int64] | None,
     start: int,

@@ -72,6 +72,8 @@ template <class T>
 int64_t add_patches(
     Array<const T, 4> queries,
     Array<const double, 1> precision,
+    Array<const bool, 1> refine,
+    Array<const T, 1> centre,
     nb::ndarray<nb::ro, nb::ndim<4>, nb::c_contig, nb::device::cpu> images,
     nb::object index,
     int64_t start,
@@ -88,6 +90,8 @@ int64_t add_patches(
     Task<T> task{};
     task.queries = queries.data();
     task.precision = precision.data();
+    task.refine = refine.data();
+    task.centre = centre.data();
     task.batch = B, task.channels = int(C), task.height = int(H), task.width = int(W);
 
     task.bytes = images.dtype() == nb::dtype<uint8_t>() ? static_cast<const uint8_t*>(images.data()) : nullptr;
@@ -107,11 +111,13 @@ int64_t add_patches(
     require(0 <= start && start <= stop && stop <= count, "start and stop must lie within the images");
     require(patch_size > 0 && patch_size % 2 == 1, "patch_size must be odd");
     require(int64_t(precision.shape(0)) == B, "precision must be one a query");
+    require(int64_t(refine.shape(0)) == B, "refine must be one a query");
+    require(int64_t(centre.shape(0)) == C, "centre must be one a channel");
     require(int64_t(m.shape(0)) == B && int64_t(m.shape(1)) == H && int64_t(m.shape(2)) == W, "m must be (B, H, W)");
     require(int64_t(s.shape(0)) == B && int64_t(s.shape(1)) == H && int64_t(s.shape(2)) == W, "s must be (B, H, W)");
     require(
-        int64_t(v.shape(0)) == B && int64_t(v.shape(1)) == C && int64_t(v.shape(2)) == H && int64_t(v.shape(3)) == W,
-        "v must be (B, C, H, W)");
+        int64_t(v.shape(0)) == B && int64_t(v.shape(1)) == C + 1 && int64_t(v.shape(2)) == H && int64_t(v.shape(3)) == W,
+        "v must be (B, C + 1, H, W)");
     require(skip > 0 && threads > 0, "skip and threads must be positive");
     task.start = start, task.stop = stop;
     task.rule = rule_named(rule);
@@ -127,11 +133,11 @@ NB_MODULE(_patches, module) {
     module.def("instruction_sets", &instruction_sets, "What this processor can run, best first.");
     const char* text = "Add the patches of some images to the sums (m, s, v), in place; see engine/native/__init__.py.";
     module.def("add_patches", &add_patches<float>, text, nb::arg("queries").noconvert(), nb::arg("precision").noconvert(),
-        nb::arg("images").noconvert(), nb::arg("index").none(), nb::arg("start"), nb::arg("stop"), nb::arg("rule"), nb::arg("patch_size"),
+        nb::arg("refine").noconvert(), nb::arg("centre").noconvert(), nb::arg("images").noconvert(), nb::arg("index").none(), nb::arg("start"), nb::arg("stop"), nb::arg("rule"), nb::arg("patch_size"),
         nb::arg("skip"), nb::arg("threads"), nb::arg("instructions"), nb::arg("m").noconvert(), nb::arg("s").noconvert(),
         nb::arg("v").noconvert());
     module.def("add_patches", &add_patches<double>, text, nb::arg("queries").noconvert(), nb::arg("precision").noconvert(),
-        nb::arg("images").noconvert(), nb::arg("index").none(), nb::arg("start"), nb::arg("stop"), nb::arg("rule"), nb::arg("patch_size"),
+        nb::arg("refine").noconvert(), nb::arg("centre").noconvert(), nb::arg("images").noconvert(), nb::arg("index").none(), nb::arg("start"), nb::arg("stop"), nb::arg("rule"), nb::arg("patch_size"),
         nb::arg("skip"), nb::arg("threads"), nb::arg("instructions"), nb::arg("m").noconvert(), nb::arg("s").noconvert(),
         nb::arg("v").noconvert());
 }

@@ -1,24 +1,27 @@
 // The one algorithm of LS, ELS and bbELS: softmax over patches without unfolding one.
 //
-//     E(p, q) = sum_c (y_c(p) - phi_c(q))²          D(p, q) = sum of E(p + k, q + k) over the offsets k of the window
+// Half the squared distance between the window round pixel p of a query and the patch round pixel q of an image is
 //
-// For a training image and a displacement of its rows against the query's, the rows p of the query and q of the image that meet
-// run along together:
+//     D(p, q) = |y|²/2 + |phi|²/2 - <y, phi>,        <y, phi> = sum over the window's offsets k of y(p + k) · phi(q + k)
 //
-//     rows      E of one row against the other for every training column b and 16 query columns a at once,
-//               then sums of P successive rows:                                                                  V[b][a]
-//     diagonals sums of V[b + k][a + k] over the window's columns k:                                             D[b][a]
-//     absorb    D[b][a] < (least so far) + skip / gamma?  Then weigh the patch: s += w, v += w phi(centre).
+// and |y|² is the same for all patches. Vectors hold 16 images (in float64 8) at once, so that sums slide along without a shuffle.
+// A run is a displacement of the rows, a band eight neighbouring displacements d of the columns. Along a run, row after row:
 //
-// Nothing is subtracted from a sum again, so nothing cancels: sums of P successive rows are a suffix of one block of P rows and a
-// prefix of the next (van Herk; three additions whatever P; where P is small its rows are simply added), sums along diagonals are made of sums of 2, 4, 8 ... columns.
+//     columns    V[a][d], the products of column a of the query and column a + d of the images over the window's rows:
+//                the row that enters is added, the row that leaves is subtracted
+//     diagonals  H[d], the sum of V[a + k][d] over the window's columns: slides with a, in registers
+//     absorb     |phi|²/2 - H[d] < (least so far) + skip for any d?  Then weigh the patches: s += w, v += w phi(centre).
+//
+// Distances are multiplied by gamma and counted in units of ln 2, so that a weight is 2^-distance.
+//
+// Sums that slide cancel: their error is that of the products, not of their difference. At high noise, where gamma is small, it is
+// harmless. At low noise few patches count, and the distance of those that do is computed anew as a sum of squares (`refine`).
 #pragma once
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 #include <limits>
 #include <memory>
 #include <new>
@@ -33,48 +36,13 @@
 namespace patchmosaic::PATCHMOSAIC_ISA {
 
 constexpr double log2_e = 1.4426950408889634;
-constexpr int most_terms = 64;             // of a diagonal sum; windows of any size need fewer
-constexpr int64_t terms_in_float = 1024;    // weights added in T before they are passed on to float64
-
-inline int modulo(int a, int n) { return ((a % n) + n) % n; }
-
-// How a sum of `window` columns along a diagonal is made: of sums of 2^level columns, `levels` doublings deep, at these offsets.
-struct Diagonal {
-    int levels = 0;
-    std::vector<int> level, offset;
-
-    // Measured: a doubling of each of `side` rows costs as much as 2.5 terms of each of `matched` rows.
-    Diagonal(int window, int side, int matched) {
-        const double doubling = 2.5 * side / std::max(1, matched);
-        for (int l = 1; 1 << l <= window; ++l)
-            if (doubling * l + terms(window, l) < doubling * levels + terms(window, levels)) levels = l;
-        int at = 0;
-        for (int l = levels; l >= 0; --l) {
-            for (int n = l == levels ? window >> l : (window >> l) & 1; n > 0; --n) {
-                level.push_back(l);
-                offset.push_back(at);
-                at += 1 << l;
-            }
-        }
-    }
-
-  private:
-    static int terms(int window, int levels) {
-        int count = window >> levels;
-        for (int l = 0; l < levels; ++l) count += (window >> l) & 1;
-        return count;
-    }
-};
-
-// ---------------------------------------------------------------------------------------------------------------------------------
-// Memory
+constexpr int crowd = 16;                  // so many nearly equal weights average each other's errors out
+constexpr int64_t terms_in_float = 1024;  // weights added in T before they are passed on to float64
 
 template <class T>
 class Buffer {  // aligned and zeroed
   public:
-    explicit Buffer(size_t count = 0, T value = T(0)) : data_(count ? new (std::align_val_t(64)) T[count] : nullptr) {
-        std::fill_n(data_.get(), count, value);
-    }
+    explicit Buffer(size_t count = 0) : data_(count ? new (std::align_val_t(64)) T[count] : nullptr) { std::fill_n(data_.get(), count, T(0)); }
     operator T*() { return data_.get(); }
     operator const T*() const { return data_.get(); }
 
@@ -85,85 +53,72 @@ class Buffer {  // aligned and zeroed
     std::unique_ptr<T[], Free> data_;
 };
 
-template <class T>
-int padded(int n) {
-    return (n + Lanes<T>::count - 1) / Lanes<T>::count * Lanes<T>::count;
-}
+// ---------------------------------------------------------------------------------------------------------------------------------
+// What the pixels of one query have learnt: the least distance met, and relative to it the sums of weights and of weighted values:
+// the channels of the patches' centres, and the sum of their squares, which tells how widely they differ. A sum is kept for each lane, in T while few weights are added, and over all lanes in float64 for good.
 
-// What one query has learnt: for each row, and for each lane of a row, the least distance met, and relative to it the sum of
-// weights and of weighted values. Held in T while few weights are added, in float64 for good.
-template <class T>
+template <class T, int CHANNELS>
 class Belief {
+    static constexpr int L = Lanes<T>::count;
+
   public:
     static constexpr T nothing = std::numeric_limits<T>::max() / 4;  // no patch met yet
 
-    // `columns` says which query column a lane stands for; -1: none.
-    Belief(int channels, int rows, const std::vector<int>& columns)
-        : slots_(2 + channels),
-          rows_(rows),
-          lanes_(int(columns.size())),
-          columns_(columns),
-          now_(size_t(rows) * slots_ * lanes_),
-          past_(size_t(rows) * slots_ * lanes_) {}
+    Belief(int channels, int64_t pixels)
+        : channels_(channels), sums_(2 + channels), pixels_(pixels), least_(pixels), now_(pixels * sums_ * L), past_least_(pixels), past_(pixels * sums_) {}
 
-    // The least distance, then the weight, then the value of each channel, `lanes` numbers each.
-    T* row(int p) { return now_ + size_t(p) * slots_ * lanes_; }
+    T& least(int64_t pixel) { return least_[pixel]; }
+    // The weight, then the value of each channel, then the sum of squares.
+    T* sums(int64_t pixel) { return now_ + pixel * sums_ * L; }
 
-    // Begin where an earlier sum ended.
-    void open(const double* m, double half_gamma, int width) {
-        for_each([&](int p, int lane, int column) {
-            const double peak = column < 0 ? 0 : m[p * width + column];
-            T& least = row(p)[lane];
-            least = column < 0 ? -nothing : std::isfinite(peak) && half_gamma > 0 ? T(-peak / half_gamma) : nothing;
-            past(p)[lane] = double(least);
-        });
+    // Begin where an earlier sum ended; `base` is what the distances of each pixel are short of.
+    void open(const double* m, const double* base) {
+        for (int64_t pixel = 0; pixel < pixels_; ++pixel) {
+            least_[pixel] = std::isfinite(m[pixel]) ? T(-m[pixel] * log2_e - base[pixel]) : nothing;
+            past_least_[pixel] = double(least_[pixel]);
+        }
     }
 
-    // Pass on to float64 what was added since.
-    void settle(double half_gamma) {
-        for_each([&](int p, int lane, int column) {
-            if (column < 0) return;
-            T* fresh = row(p) + lane;
-            double* kept = past(p) + lane;
-            if (fresh[lanes_] == 0) return;
-            const double fade = kept[0] == double(fresh[0]) ? 1.0 : std::exp(half_gamma * (double(fresh[0]) - kept[0]));
-            kept[0] = double(fresh[0]);
-            for (int slot = 1; slot < slots_; ++slot) {
-                kept[slot * lanes_] = kept[slot * lanes_] * fade + double(fresh[slot * lanes_]);
-                fresh[slot * lanes_] = 0;
+    // Pass on to float64 what the first `lanes` lanes added since, and forget the others.
+    void settle(int lanes = L) {
+        for (int64_t pixel = 0; pixel < pixels_; ++pixel) {
+            T* fresh = sums(pixel);
+            double* kept = past_ + pixel * sums_;
+            const double fade = std::exp2(double(least_[pixel]) - past_least_[pixel]);
+            past_least_[pixel] = double(least_[pixel]);
+            for (int slot = 0; slot < sums_; ++slot) {
+                double sum = 0;
+                for (int lane = 0; lane < lanes; ++lane) sum += double(fresh[slot * L + lane]);
+                kept[slot] = kept[slot] * fade + sum;
             }
-        });
+            std::fill_n(fresh, sums_ * L, T(0));
+        }
     }
 
-    // Add all to the sums of a caller: see PosteriorSum.merge_.
-    void merge(double half_gamma, int width, double* m, double* s, double* v) {
-        for_each([&](int p, int lane, int column) {
-            const double* kept = past(p) + lane;
-            if (column < 0 || kept[lanes_] == 0) return;
-            const int64_t pixel = int64_t(p) * width + column;
-            const double mine = -half_gamma * kept[0], peak = std::max(m[pixel], mine);
+    // Add all to the sums of a caller (see PosteriorSum.merge_), whose values are not centred.
+    void merge(const double* base, const T* centre, double* m, double* s, double* v) const {
+        for (int64_t pixel = 0; pixel < pixels_; ++pixel) {
+            const double* kept = past_ + pixel * sums_;
+            if (kept[0] == 0) continue;
+            const double mine = -(past_least_[pixel] + base[pixel]) / log2_e, peak = std::max(m[pixel], mine);
             const double theirs_fade = std::exp(m[pixel] - peak), mine_fade = std::exp(mine - peak);
             m[pixel] = peak;
-            s[pixel] = s[pixel] * theirs_fade + kept[lanes_] * mine_fade;
-            for (int c = 0; c < slots_ - 2; ++c) {
-                double& sum = v[int64_t(c) * rows_ * width + pixel];
-                sum = sum * theirs_fade + kept[(2 + c) * lanes_] * mine_fade;
+            s[pixel] = s[pixel] * theirs_fade + kept[0] * mine_fade;
+            double squares = kept[1 + channels_];
+            for (int c = 0; c <= channels_; ++c) {
+                const double shift = c < channels_ ? double(centre[c]) : 0;
+                double& sum = v[c * pixels_ + pixel];
+                sum = sum * theirs_fade + (c < channels_ ? kept[1 + c] + shift * kept[0] : squares) * mine_fade;
+                squares += shift * (2 * kept[1 + c] + shift * kept[0]);
             }
-        });
+        }
     }
 
   private:
-    double* past(int p) { return past_ + size_t(p) * slots_ * lanes_; }
-    template <class F>
-    void for_each(F f) {
-        for (int p = 0; p < rows_; ++p)
-            for (int lane = 0; lane < lanes_; ++lane) f(p, lane, columns_[lane]);
-    }
-
-    int slots_, rows_, lanes_;
-    std::vector<int> columns_;
-    Buffer<T> now_;
-    Buffer<double> past_;
+    int channels_, sums_;
+    int64_t pixels_;
+    Buffer<T> least_, now_;
+    Buffer<double> past_least_, past_;
 };
 
 // ---------------------------------------------------------------------------------------------------------------------------------
@@ -173,6 +128,25 @@ template <class T, int CHANNELS>
 class Patches {
     using V = vec<T>;
     static constexpr int L = Lanes<T>::count;
+    static constexpr int width = 8;  // of a band
+    static constexpr T nothing = Belief<T, CHANNELS>::nothing, never = std::numeric_limits<T>::infinity();
+
+    // Displacements of columns that slide together: pixel a of the query meets the columns a + shift, and the `count` - 1 next, for
+    // `length` pixels from `first` on.
+    struct Band {
+        int first, length, shift, count;
+    };
+
+    // A query, less the centre; for each pixel the distance that is left where the patch is zero; and what the error of a sliding
+    // sum cannot exceed. `scale` turns half squares into distances.
+    struct Query {
+        Buffer<T> y, scaled;  // (C, H, W)
+        Buffer<double> square, base;
+        Buffer<T> reach;  // beyond the least distance so far, a sliding sum may seem so much further and count
+        double scale_exactly;
+        T scale, error;
+        bool refine;
+    };
 
   public:
     explicit Patches(const Task<T>& task)
@@ -180,30 +154,28 @@ class Patches {
           C(CHANNELS ? CHANNELS : task.channels),
           H(task.height),
           W(task.width),
-          stride_(padded<T>(W)),
+          pixels_(int64_t(H) * W),
           rows_(task.rule, H, task.patch_size),
           columns_(task.rule, W, task.patch_size),
-          diagonal_(columns_.window, W, columns_.inner()),
+          stride_(W + 2 * width),
           runs_(runs(task.rule, rows_)),
-          from_afar_(columns_.inner() > 0 ? afar_columns() : std::vector<int>()),
-          own_place_(columns_.torus ? std::vector<int>() : own_columns()),
-          lanes_(padded<T>(std::max(W, int(from_afar_.size())) + columns_.window - 1)),
-          ribbon_(padded<T>(W + 2 * columns_.window) + L),
-          queries_(size_t(task.batch) * C * H * stride_) {
-        copy_rows(task.queries, task.batch * C * H, queries_);
-        for (int i = 0; i < 2 * W; ++i) wrapped_.push_back(i % W);
-        for (int i : wrapped_) place_.push_back(i * lanes_);
+          bands_(bands()),
+          column_(4 * W) {
+        for (int x = -W; x < 3 * W; ++x) column_[x + W] = columns_.torus ? modulo(x, W) : x;
+        for (int64_t b = 0; b < task.batch; ++b) queries_.push_back(prepared(b));
     }
 
+    // Returns how many vectors of patches had one that was weighed.
     int64_t add() {
-        const int64_t images = task_.stop - task_.start;
-        std::vector<std::unique_ptr<Worker>> workers(std::max<int64_t>(1, std::min<int64_t>(task_.threads, images)));
+        const int64_t groups = (task_.stop - task_.start + L - 1) / L;
+        std::vector<std::unique_ptr<Worker>> workers(std::max<int64_t>(1, std::min<int64_t>(task_.threads, groups)));
 #pragma omp parallel num_threads(int(workers.size()))
         {
             auto& worker = workers[omp_get_thread_num()];
             worker = std::make_unique<Worker>(*this);
 #pragma omp for schedule(static)
-            for (int64_t n = task_.start; n < task_.stop; ++n) worker->meet(n);
+            for (int64_t group = 0; group < groups; ++group)
+                worker->meet(task_.start + group * L, std::min(task_.stop, task_.start + (group + 1) * L));
         }
         int64_t kept = 0;
         for (auto& worker : workers) {
@@ -215,24 +187,65 @@ class Patches {
     }
 
   private:
-    // Lane j holds the query column whose window begins at column j, so that windows begin at their lane.
-    std::vector<int> afar_columns() const {
-        const int count = columns_.torus ? W : columns_.inner();
-        std::vector<int> columns(padded<T>(count), -1);
-        for (int j = 0; j < count; ++j) columns[j] = modulo(j + columns_.before, W);
-        return columns;
+    std::vector<Band> bands() const {
+        std::vector<Band> found;
+        const int n = columns_.inner(), low = columns_.low, high = columns_.high;
+        if (n == 0) return found;
+        if (columns_.torus) {
+            for (int d = 0; d < W; d += width) {
+                const int length = std::min(W, n + width - 1);
+                found.push_back({length == W ? 0 : modulo(low - width + 1 - d, W), length, d, std::min(width, W - d)});
+            }
+        } else {
+            for (int d = 1 - n; d < n; d += width) {
+                const int first = std::max(low, low - d - width + 1), last = std::min(high, high - d);
+                found.push_back({first, last - first, d, std::min(width, n - d)});
+            }
+        }
+        return found;
     }
 
-    // Columns that match their own place only, each in its own lane.
-    std::vector<int> own_columns() const {
-        std::vector<int> columns(padded<T>(W), -1);
-        for (int a = 0; a < W; ++a)
-            if (a < columns_.low || a >= columns_.high) columns[a] = a;
-        return columns;
+    Query prepared(int64_t b) const {
+        const double scale = task_.precision[b] * log2_e;
+        Query query{Buffer<T>(C * pixels_), Buffer<T>(C * pixels_), Buffer<double>(pixels_), Buffer<double>(pixels_), Buffer<T>(pixels_), scale, T(scale), 0, task_.refine[b]};
+        double largest = 0, brightest = 0;
+        for (int c = 0; c < C; ++c) {
+            brightest = std::max(brightest, 1.0 + std::fabs(double(task_.centre[c])));
+            for (int64_t i = 0; i < pixels_; ++i) {
+                const T y = task_.queries[(b * C + c) * pixels_ + i] - task_.centre[c];
+                query.y[c * pixels_ + i] = y;
+                query.scaled[c * pixels_ + i] = T(scale * double(y));
+                query.square[i] += 0.5 * scale * double(y) * double(y);
+                largest = std::max(largest, std::fabs(double(y)));
+            }
+        }
+        box_sum(query.square, rows_, W, 1, W);
+        box_sum(query.square, columns_, 1, W, H);
+        // Each of so many additions rounds what is at most the size of a whole window.
+        const double area = double(rows_.window) * columns_.window * C, additions = C * (rows_.window + 2 * H) + columns_.window + 2 * W;
+        query.error = T(std::numeric_limits<T>::epsilon() * scale * area * additions * (largest + brightest) * (largest + brightest));
+        for (int64_t i = 0; i < pixels_; ++i) {
+            if (!query.refine) query.base[i] = query.square[i];
+            query.reach[i] = T(task_.skip * log2_e - (query.refine ? query.square[i] - double(query.error) : 0.0));
+        }
+        return query;
     }
 
-    void copy_rows(const T* from, int64_t rows, T* to) const {
-        for (int64_t r = 0; r < rows; ++r) std::copy_n(from + r * W, W, to + r * stride_);
+    // Sums over the window of an axis, of `lines` lines whose numbers lie `step` apart.
+    static void box_sum(double* data, const Axis& axis, int step, int between, int lines) {
+        Buffer<double> line(axis.side);
+        for (int i = 0; i < lines; ++i) {
+            double* at = data + int64_t(i) * between;
+            for (int r = 0; r < axis.side; ++r) line[r] = at[int64_t(r) * step];
+            for (int r = 0; r < axis.side; ++r) {
+                double sum = 0;
+                for (int k = 0; k < axis.window; ++k) {
+                    const int row = axis.row(r - axis.before + k);
+                    if (row >= 0) sum += line[row];
+                }
+                at[int64_t(r) * step] = sum;
+            }
+        }
     }
 
     class Worker {
@@ -243,352 +256,407 @@ class Patches {
               C(CHANNELS ? CHANNELS : at.C),
               H(at.H),
               W(at.W),
-              plane(size_t(H) * at.stride_),
-              image(C * plane),
-              zeros(C * plane),
-              window(size_t(at.rows_.window) * area()),
-              prefix(area()),
-              sums(longest()) {
-            for (int l = 0; l < at.diagonal_.levels; ++l) doubled.emplace_back(longest());
-            for (int64_t b = 0; b < task.batch; ++b) {
-                afar.emplace_back(C, H, at.from_afar_);
-                own.emplace_back(C, H, at.own_place_);
-                for (auto* belief : {&afar.back(), &own.back()}) belief->open(task.m + b * H * W, half_gamma(b), W);
+              images(size_t(C + 1) * H * at.stride_ * L),
+              half_square(size_t(H) * at.stride_ * L),
+              own_half_square(at.columns_.torus ? 0 : at.pixels_ * L),
+              products(size_t(W + at.columns_.window) * width * L),
+              zeros(C * at.pixels_),
+              line(size_t(std::max(H, W)) * L) {
+            for (const Query& query : at.queries_) {
+                beliefs.emplace_back(C, at.pixels_);
+                const int64_t b = int64_t(beliefs.size()) - 1;
+                beliefs[b].open(task.m + b * at.pixels_, query.base);
             }
             const int64_t met = std::max(1, at.rows_.inner()) * std::max(1, at.columns_.inner());
             settle_every = std::max<int64_t>(1, terms_in_float / met);
         }
 
-        void meet(int64_t n) {
-            read(task.index ? task.index[n] : n);
-            const bool settle = ++images % settle_every == 0;
+        // The images from `first` to `last`, at most L of them, meet every query.
+        void meet(int64_t first, int64_t last) {
+            read(first, last);
+            const bool settle = ++groups % settle_every == 0, partial = lanes < L;
             for (int64_t b = 0; b < task.batch; ++b) {
+                now = &at.queries_[b];
+                belief = &beliefs[b];
+                if (partial) belief->settle();
                 for (const Run& run : at.runs_) {
-                    if (!at.from_afar_.empty()) along<false>(b, run);
-                    if (!at.own_place_.empty()) along<true>(b, run);
+                    for (const Band& band : at.bands_) meet_from_afar(run, band);
+                    if (!at.columns_.torus) meet_own_place(run);
                 }
-                if (settle) settle_all(b);
+                if (settle || partial) belief->settle(lanes);
             }
         }
 
         void merge() {
             for (int64_t b = 0; b < task.batch; ++b) {
-                settle_all(b);
-                for (auto* belief : {&afar[b], &own[b]})
-                    belief->merge(half_gamma(b), W, task.m + b * H * W, task.s + b * H * W, task.v + b * C * H * W);
+                beliefs[b].settle();
+                beliefs[b].merge(at.queries_[b].base, task.centre, task.m + b * at.pixels_, task.s + b * at.pixels_, task.v + b * (C + 1) * at.pixels_);
             }
         }
 
         int64_t kept = 0;
 
       private:
-        double half_gamma(int64_t b) const { return 0.5 * task.precision[b]; }
+        // ---- the images: pixels of 16 side by side, and half the squares of their patches
 
-        void settle_all(int64_t b) {
-            afar[b].settle(half_gamma(b));
-            own[b].settle(half_gamma(b));
-        }
-
-        void read(int64_t n) {
-            const size_t size = size_t(C) * H * W;
+        void read(int64_t first, int64_t last) {
+            lanes = int(last - first);
+            const int64_t size = C * at.pixels_;
+            for (int lane = 0; lane < L; ++lane) {
+                const int64_t n = std::min(first + lane, last - 1), image = task.index ? task.index[n] : n;
+                from_bytes[lane] = task.bytes ? task.bytes + image * size : nullptr;
+                from_floats[lane] = task.floats ? task.floats + image * size : nullptr;
+            }
             for (int r = 0; r < C * H; ++r) {
-                T* to = image + size_t(r) * at.stride_;
+                T* row = images + (int64_t(r) * at.stride_ + width) * L;
                 if (task.bytes)
-                    for (int x = 0; x < W; ++x) to[x] = T(float(task.bytes[n * size + size_t(r) * W + x]) / 127.5f - 1.0f);
+                    side_by_side<T>(from_bytes, int64_t(r) * W, W, task.centre[r / H], row);
                 else
-                    for (int x = 0; x < W; ++x) to[x] = T(task.floats[n * size + size_t(r) * W + x]);
+                    side_by_side<T>(from_floats, int64_t(r) * W, W, task.centre[r / H], row);
+                if (at.columns_.torus)
+                    for (int j = 0; j < width; ++j) store(row + (W + j) * L, load(row + j % W * L));
             }
-        }
-
-        size_t area() const { return size_t(at.from_afar_.empty() ? 1 : W) * at.stride_; }
-        size_t longest() const {
-            // Beyond the last row: what loads at an offset may touch, of lanes that nobody needs.
-            return std::max(size_t(at.from_afar_.empty() ? 0 : W) * at.lanes_ + at.columns_.window + 2 * L, size_t(at.ribbon_));
-        }
-
-        // All pairs of the rows of a run; with OWN those of equal columns only.
-        template <bool OWN>
-        void along(int64_t b, const Run& run) {
-            const T* y = at.queries_ + size_t(b) * C * plane;
-            const int window_rows = at.rows_.window;
-            if (OWN) std::fill_n(static_cast<T*>(sums), at.ribbon_, T(0));
-            for (int k = 0; k < run.count + window_rows - 1; ++k) {
-                const int p = at.rows_.row(run.p + k - at.rows_.before), q = at.rows_.row(run.q + k - at.rows_.before);
-                const T* x = p < 0 ? zeros : y + size_t(p) * at.stride_;
-                const T* phi = q < 0 ? zeros : image + size_t(q) * at.stride_;
-                switch (window_rows) {
-                    case 1: add_few<OWN, 1>(k, x, phi); break;
-                    case 3: add_few<OWN, 3>(k, x, phi); break;
-                    case 5: add_few<OWN, 5>(k, x, phi); break;
-                    case 7: add_few<OWN, 7>(k, x, phi); break;
-                    default: add_many<OWN>(k, x, phi);
-                }
-                const int t = k - window_rows + 1;
-                if (t < 0) continue;
-                const int query_row = at.rows_.row(run.p + t);
-                const T* centres = image + size_t(at.rows_.row(run.q + t)) * at.stride_;
-                if (OWN)
-                    match_own_place(b, query_row, centres);
-                else
-                    match_from_afar(b, query_row, centres);
-            }
-        }
-
-        // ---- sums over rows
-
-        // E of a query row against a training row: for two groups of query columns at a time, for every training column b.
-        // `sink(place, b, a, e)` receives each group; `place` counts the numbers before it.
-        template <bool OWN, class Sink>
-        void energies(const T* x, const T* phi, Sink sink) const {
-            int a = at.stride_;
-            if (at.stride_ / L % 2) energies_at<OWN, 1>(x, phi, a -= L, sink);
-            while (a > 0) energies_at<OWN, 2>(x, phi, a -= 2 * L, sink);
-        }
-
-        template <bool OWN, int G, class Sink>
-        void energies_at(const T* x, const T* phi, int a, Sink sink) const {
-            constexpr int held = CHANNELS ? CHANNELS : 1;
-            const int channels = CHANNELS ? CHANNELS : C, columns = OWN ? 1 : W, stride = at.stride_;
-            const size_t apart = plane;
-            V row[held][G];
-            for (int c = 0; CHANNELS && c < channels; ++c)
-                for (int g = 0; g < G; ++g) row[c][g] = load(x + c * apart + a + g * L);
-            for (int b = 0; b < columns; ++b) {
-                V e[G] = {};
-                for (int c = 0; c < channels; ++c) {
-                    for (int g = 0; g < G; ++g) {
-                        const V mine = CHANNELS ? row[c % held][g] : load(x + c * apart + a + g * L);
-                        const V difference = mine - (OWN ? load(phi + c * apart + a + g * L) : splat(phi[c * apart + b]));
-                        e[g] += difference * difference;
+            for (int r = 0; r < H; ++r) {
+                T* row = half_square + (int64_t(r) * at.stride_ + width) * L;
+                for (int x = 0; x < W; ++x) {
+                    V sum{};
+                    for (int c = 0; c < C; ++c) {
+                        const V phi = load(pixel(c, r, x));
+                        sum += phi * phi;
                     }
+                    store(row + x * L, sum * T(0.5));
+                    store(images + ((int64_t(C) * H + r) * at.stride_ + width + x) * L, sum);
                 }
-                for (int g = G - 1; g >= 0; --g) sink(size_t(b) * stride + a + g * L, b, a + g * L, e[g]);
+                for (int j = 0; at.columns_.torus && j < width; ++j) store(images + ((int64_t(C) * H + r) * at.stride_ + width + W + j) * L, load(pixel(C, r, j % W)));
+            }
+            for (int x = 0; x < W; ++x) slide(half_square + (width + x) * L, at.rows_, at.stride_);
+            for (int r = 0; r < H; ++r) close_row(r);
+        }
+
+        const T* pixel(int c, int row, int column) const { return images + ((int64_t(c) * H + row) * at.stride_ + width + column) * L; }
+
+        // Columns that nobody may match from afar, and lanes without an image, are never near.
+        void close_row(int r) {
+            const Axis& columns = at.columns_;
+            T* row = half_square + (int64_t(r) * at.stride_ + width) * L;
+            slide(row, columns, 1);
+            for (int x = 0; x < W; ++x)
+                for (int lane = lanes; lane < L; ++lane) row[x * L + lane] = never;
+            if (!columns.torus) std::copy_n(row, W * L, own_half_square + int64_t(r) * W * L);
+            for (int x = -width; x < W + width; ++x) {
+                const int column = columns.torus ? modulo(x, W) : x;
+                if (column < columns.low || column >= columns.high)
+                    store(row + x * L, splat(never));
+                else if (x >= W)
+                    store(row + x * L, load(row + column * L));
             }
         }
 
-        // Where V[b][a] goes. Groups come with a falling, so that on a torus the first columns, which follow the last, are
-        // written over whatever fills up the last group.
-        template <bool OWN>
-        void put(int b, int a, V sum) {
-            if (OWN) return store(sums + at.columns_.before + a, sum);
-            T* to = sums + size_t(b) * at.lanes_ + a;
-            store(to, sum);
-            if (at.columns_.torus && a < at.columns_.window - 1) store(to + W, sum);
-        }
-
-        // Row k of a run; V is complete from row WINDOW - 1 on.
-        template <bool OWN, int WINDOW>
-        void add_few(int k, const T* x, const T* phi) {
-            const size_t size = area();
-            T* newest = window + size_t(k % WINDOW) * size;
-            const T* others[WINDOW];
-            for (int r = 1; r < WINDOW; ++r) others[r] = window + size_t((k + r) % WINDOW) * size;
-            const bool complete = k >= WINDOW - 1;
-            energies<OWN>(x, phi, [&](size_t place, int b, int a, V e) {
-                if (WINDOW > 1) store(newest + place, e);
-                if (!complete) return;
-                for (int r = 1; r < WINDOW; ++r) e += load(others[r] + place);
-                put<OWN>(b, a, e);
-            });
-        }
-
-        // A window that begins in one block of rows is a suffix of it and a prefix of the next.
-        template <bool OWN>
-        void add_many(int k, const T* x, const T* phi) {
-            const size_t size = area();
-            const int rows = at.rows_.window, t = k - rows + 1, begun = t < 0 ? -1 : t % rows;
-            if (begun <= 0) {  // still filling the block
-                T* last = window + size_t(t < 0 ? k : rows - 1) * size;
-                energies<OWN>(x, phi, [&](size_t place, int, int, V e) { store(last + place, e); });
-                if (t < 0) return;
-                for (int r = rows - 2; r >= 0; --r)
-                    for (size_t i = 0; i < size; i += L)
-                        store(window + r * size + i, load(window + r * size + i) + load(window + (r + 1) * size + i));
-                for (int a = at.stride_ - L; a >= 0; a -= L)
-                    for (int b = 0; b < (OWN ? 1 : W); ++b) put<OWN>(b, a, load(window + size_t(b) * at.stride_ + a));
-                std::fill_n(static_cast<T*>(prefix), size, T(0));
-                return;
+        // Sums over the window of an axis, of the vectors that lie `step` apart.
+        void slide(T* data, const Axis& axis, int64_t step) {
+            V sum{};
+            for (int r = 0; r < axis.side; ++r) store(line + r * L, load(data + r * step * L));
+            for (int k = 0; k < axis.window; ++k) {
+                const int row = axis.row(k - axis.before);
+                if (row >= 0) sum += load(line + row * L);
             }
-            T* spent = window + size_t(begun - 1) * size;  // its place is taken by a row of the next block
-            const T* suffix = window + size_t(begun) * size;
-            energies<OWN>(x, phi, [&](size_t place, int b, int a, V e) {
-                store(spent + place, e);
-                e += load(prefix + place);
-                store(prefix + place, e);
-                put<OWN>(b, a, load(suffix + place) + e);
-            });
+            for (int r = 0;; ++r) {
+                store(data + r * step * L, sum);
+                if (r + 1 == axis.side) return;
+                const int enters = axis.row(r + 1 + axis.after()), leaves = axis.row(r - axis.before);
+                if (enters >= 0) sum += load(line + enters * L);
+                if (leaves >= 0) sum -= load(line + leaves * L);
+            }
+        }
+
+        // Row p of the query and row q of the images; zeros beyond the border.
+        struct Rows {
+            const T *y, *phi;
+        };
+        Rows rows(const Run& run, int k) const {
+            const int p = at.rows_.row(run.p + k - at.rows_.before), q = at.rows_.row(run.q + k - at.rows_.before);
+            // A product of anything with zero is zero: where one row is beyond the border, the other may be any.
+            return {p < 0 || q < 0 ? zeros : now->scaled + p * W, pixel(0, std::max(q, 0), 0)};
         }
 
         // ---- pixels that match from afar
 
-        void match_from_afar(int64_t b, int query_row, const T* centres) {
-            double_columns();
-            T* belief = afar[b].row(query_row);
-            switch (at.diagonal_.level.size()) {
-                case 1: absorb_row<1>(b, belief, centres); break;
-                case 3: absorb_row<3>(b, belief, centres); break;
-                case 5: absorb_row<5>(b, belief, centres); break;
-                case 7: absorb_row<7>(b, belief, centres); break;
-                default: absorb_row<0>(b, belief, centres);
+        void meet_from_afar(const Run& run, const Band& band) {
+            const int window = at.rows_.window, begin = band.first - at.columns_.before, length = band.length + at.columns_.window - 1;
+            const int columns = at.columns_.torus ? std::min(W, length) : length;
+            std::fill_n(static_cast<T*>(products), columns * width * L, T(0));
+            for (int k = 0; k < run.count + window - 1; ++k) {
+                const Rows enters = rows(run, k), leaves = k < window ? Rows{} : rows(run, k - window);
+                if (leaves.y)
+                    add_products<true>(begin, columns, band.shift, enters, leaves);
+                else
+                    add_products<false>(begin, columns, band.shift, enters, leaves);
+                const int t = k - window + 1;  // the pixel whose window is complete
+                if (t < 0) continue;
+                const int p = at.rows_.row(run.p + t), q = at.rows_.row(run.q + t);
+                if (band.count == width)
+                    slide_diagonals<true>(p, q, band, columns);
+                else
+                    slide_diagonals<false>(p, q, band, columns);
             }
         }
 
-        // What is summed at a level: V, or sums of 2^level of its columns.
-        const T* summed(int level) const { return level == 0 ? sums : doubled[level - 1]; }
+        // On a torus columns wrap round.
+        int column(int a) const { return at.column_[a + W]; }
 
-        // Sums of 2, 4, 8 ... columns along the diagonals of V.
-        void double_columns() {
-            const bool round = at.columns_.inner() == W && at.columns_.torus;
-            for (int l = 0; l < at.diagonal_.levels; ++l) {
-                const int half = 1 << l;
-                const T* from = summed(l);
-                const int rows = round ? W : W - 2 * half + 1;
-                const int width = padded<T>(int(at.from_afar_.size()) + at.columns_.window - 2 * half);
-                for (int i = 0; i < rows; ++i) {
-                    const T* first = from + size_t(i) * at.lanes_;
-                    const T* second = from + size_t(at.wrapped_[i + half]) * at.lanes_ + half;
-                    T* to = doubled[l] + size_t(i) * at.lanes_;
-                    for (int j = 0; j < width; j += L) store(to + j, load(first + j) + load(second + j));
+        // To V of `columns` columns, from column `begin` of the query on, what the row that enters adds and the row that leaves takes.
+        template <bool LEAVES>
+        void add_products(int begin, int columns, int shift, Rows enters, Rows leaves) {
+            T* to = products;
+            int i = 0;
+            for (; i + 1 < columns; i += 2, to += 2 * width * L) add_products<2, LEAVES>(to, begin + i, shift, enters, leaves);
+            if (i < columns) add_products<1, LEAVES>(to, begin + i, shift, enters, leaves);
+        }
+
+        // The same of neighbouring columns, which share what they read of the images.
+        template <int COLUMNS, bool LEAVES>
+        INLINE void add_products(T* to, int a, int shift, Rows enters, Rows leaves) {
+            constexpr int held = CHANNELS ? CHANNELS : 1;  // channels known at compile time are added at once
+            const int64_t y_apart = at.pixels_, phi_apart = int64_t(H) * at.stride_ * L;
+            const int own[2] = {column(a), column(a + 1)};
+            const int64_t from = int64_t(column(own[0] + shift)) * L;
+            for (int c0 = 0; c0 < (CHANNELS ? held : C); c0 += held) {
+                V in[held][COLUMNS], out[held][COLUMNS];
+                for (int n = 0; n < COLUMNS; ++n) {
+                    for (int c = 0; c < held; ++c) in[c][n] = splat(enters.y[(c0 + c) * y_apart + own[n]]);
+                    for (int c = 0; LEAVES && c < held; ++c) out[c][n] = splat(leaves.y[(c0 + c) * y_apart + own[n]]);
+                }
+                const T *in_phi = enters.phi + c0 * phi_apart + from, *out_phi = LEAVES ? leaves.phi + c0 * phi_apart + from : nullptr;
+#pragma GCC unroll 9
+                for (int d = 0; d < width + COLUMNS - 1; ++d) {
+                    V sum[COLUMNS];
+                    for (int n = 0; n < COLUMNS; ++n)
+                        if (0 <= d - n && d - n < width) sum[n] = load(to + (n * width + d - n) * L);
+                    for (int c = 0; c < held; ++c) {
+                        const V entering = held_in_register(load(in_phi + c * phi_apart + d * L));
+                        for (int n = 0; n < COLUMNS; ++n)
+                            if (0 <= d - n && d - n < width) sum[n] += in[c][n] * entering;
+                        if (!LEAVES) continue;
+                        const V leaving = held_in_register(load(out_phi + c * phi_apart + d * L));
+                        for (int n = 0; n < COLUMNS; ++n)
+                            if (0 <= d - n && d - n < width) sum[n] -= out[c][n] * leaving;
+                    }
+                    for (int n = 0; n < COLUMNS; ++n)
+                        if (0 <= d - n && d - n < width) store(to + (n * width + d - n) * L, sum[n]);
                 }
             }
         }
 
-        template <int TERMS>
-        void absorb_row(int64_t b, T* belief, const T* centres) {
-            const int lanes = int(at.from_afar_.size());
-            int j = 0;
-            for (; j + 2 * L <= lanes; j += 2 * L) absorb<TERMS, 2>(b, j, belief + j, lanes, centres);
-            for (; j < lanes; j += L) absorb<TERMS, 1>(b, j, belief + j, lanes, centres);
-        }
-
-        template <int TERMS, int G>
-        void absorb(int64_t b, int lane, T* belief, int lanes, const T* centres) {
-            const T scale = T(half_gamma(b) * log2_e), slack = T(task.skip / half_gamma(b));
-            const int terms = TERMS ? TERMS : int(at.diagonal_.level.size());
-            const T* from[TERMS ? TERMS : most_terms];
-            const int* place[TERMS ? TERMS : most_terms];  // in which row of V the i-th window begins
-            for (int k = 0; k < terms; ++k) {
-                from[k] = summed(at.diagonal_.level[k]) + at.diagonal_.offset[k] + lane;
-                place[k] = at.place_.data() + at.diagonal_.offset[k];
-            }
-            Sums<G> sums(*this, belief, lanes, scale, slack);
-            const int matched = at.columns_.inner();
-            const int* centre_column = at.wrapped_.data() + at.columns_.before;
-            for (int i = 0; i < matched; ++i) {
-                V d[G] = {};
-                for (int k = 0; k < terms; ++k) {
-                    const T* row = from[k] + place[k][i];
-                    for (int g = 0; g < G; ++g) d[g] += load(row + g * L);
+        // The distances of the pixels of row p to the patches round row q that the band lets them meet.
+        template <bool WHOLE>
+        void slide_diagonals(int p, int q, const Band& band, int columns) {
+            const int window = at.columns_.window, count = WHOLE ? width : band.count, length = band.length;
+            const T* half_row = half_square + (int64_t(q) * at.stride_ + width) * L;
+            const V scale = splat(now->scale);
+            V sum[width] = {};
+            for (int k = 0; k < window; ++k)
+                for (int d = 0; d < width; ++d) sum[d] += load(products + (k * width + d) * L);
+            const T *leaves = products, *enters = products + window % columns * width * L, *end = products + columns * width * L;
+            for (int i = 0;;) {
+                const int a = column(band.first + i), b = column(a + band.shift);
+                const T* half = half_row + b * L;
+                const int64_t pixel = int64_t(p) * W + a;
+                V distance[width], least = splat(never);
+                for (int d = 0; d < width; ++d) {
+                    distance[d] = load(half + d * L) * scale - sum[d];
+                    if (WHOLE || d < count) least = smaller<T>(distance[d], least);
                 }
-                const T* centre = centres + centre_column[i];
-                for (int g = 0; g < G; ++g)
-                    sums.add(g, d[g], [&](int c) { return splat(centre[c * plane]); });
-            }
-            sums.close();
-        }
-
-        // ---- pixels that match their own place
-
-        void match_own_place(int64_t b, int query_row, const T* centres) {
-            // Zeros on either side of V: nothing lies beyond the border. What fills up the last group is none of the image.
-            std::fill(sums + at.columns_.before + W, sums + at.ribbon_, T(0));
-            for (int l = 0; l < at.diagonal_.levels; ++l)
-                for (int j = 0, half = 1 << l; j + half + L <= at.ribbon_; j += L)
-                    store(doubled[l] + j, load(summed(l) + j) + load(summed(l) + j + half));
-            const int lanes = int(at.own_place_.size());
-            const T scale = T(half_gamma(b) * log2_e), slack = T(task.skip / half_gamma(b));
-            T* belief = own[b].row(query_row);
-            for (int a = 0; a < lanes; a += L) {
-                V d = {};
-                for (size_t k = 0; k < at.diagonal_.level.size(); ++k) d += load(summed(at.diagonal_.level[k]) + at.diagonal_.offset[k] + a);
-                Sums<1> row(*this, belief + a, lanes, scale, slack);
-                row.add(0, d, [&](int c) { return load(centres + c * plane + a); });
-                row.close();
+                if (any_at_most(least, splat(belief->least(pixel) + now->reach[pixel]))) absorb<WHOLE>(pixel, q, b, count, distance, least);
+                if (++i == length) return;
+                for (int d = 0; d < width; ++d) sum[d] += load(enters + d * L) - load(leaves + d * L);
+                leaves += width * L, enters += width * L;
+                if (enters == end) enters = products;
             }
         }
 
-        // ---- the streamed softmax of `G` groups of lanes, in registers while a row lasts
+        // ---- pixels that match their own column
 
-        template <int G>
-        struct Sums {
-            static constexpr int channels = CHANNELS ? CHANNELS : 1;
-            Worker& worker;
-            T* belief;
-            const int lanes;
-            const T scale, slack;
-            V least[G], limit[G], weight[G], value[channels][G];
-
-            Sums(Worker& worker, T* belief, int lanes, T scale, T slack)
-                : worker(worker), belief(belief), lanes(lanes), scale(scale), slack(slack) {
-                for (int g = 0; g < G; ++g) {
-                    least[g] = load(belief + g * L);
-                    limit[g] = least[g] + slack;
-                    weight[g] = load(belief + lanes + g * L);
-                    for (int c = 0; CHANNELS && c < channels; ++c) value[c][g] = load(belief + (2 + c) * lanes + g * L);
+        void meet_own_place(const Run& run) {
+            const Axis& columns = at.columns_;
+            const int window = at.rows_.window, before = columns.before, after = columns.after();
+            std::fill_n(static_cast<T*>(line), W * L, T(0));
+            for (int k = 0; k < run.count + window - 1; ++k) {
+                const Rows enters = rows(run, k), leaves = k < window ? Rows{} : rows(run, k - window);
+                for (int a = 0; a < W; ++a) {
+                    V sum = load(line + a * L);
+                    for (int c = 0; c < C; ++c) {
+                        const int64_t y = c * at.pixels_ + a, phi = (int64_t(c) * H * at.stride_ + a) * L;
+                        sum += enters.y[y] * load(enters.phi + phi);
+                        if (leaves.y) sum -= leaves.y[y] * load(leaves.phi + phi);
+                    }
+                    store(line + a * L, sum);
+                }
+                const int t = k - window + 1, p = run.p + t, q = run.q + t;
+                if (t < 0) continue;
+                V sum{};
+                for (int a = 0; a < std::min(after, W); ++a) sum += load(line + a * L);
+                for (int a = 0; a < W; ++a) {
+                    if (a + after < W) sum += load(line + (a + after) * L);
+                    if (a - before - 1 >= 0) sum -= load(line + (a - before - 1) * L);
+                    if (a >= columns.low && a < columns.high) continue;
+                    const int64_t pixel = int64_t(p) * W + a;
+                    V distance[width];
+                    distance[0] = load(own_half_square + (int64_t(q) * W + a) * L) * now->scale - sum;
+                    if (any_at_most(distance[0], splat(belief->least(pixel) + now->reach[pixel]))) absorb<false>(pixel, q, a, 1, distance, distance[0]);
                 }
             }
+        }
 
-            template <class Centre>
-            void add(int g, V d, Centre centre) {
-                if (!any_less(d, limit[g])) return;
-                ++worker.kept;
-                if (any_less(d, least[g])) {
-                    const V lower = smaller<T>(d, least[g]);
-                    const V fade = exp2<T>((lower - least[g]) * scale);
-                    least[g] = lower;
-                    limit[g] = lower + slack;
-                    weight[g] *= fade;
-                    each_channel(g, [&](int, V sum) { return sum * fade; });
-                }
-                const V w = exp2<T>((least[g] - d) * scale);
-                weight[g] += w;
-                each_channel(g, [&](int c, V sum) { return sum + w * centre(c); });
-            }
+        // ---- the streamed softmax of a pixel
 
-            void close() {
-                for (int g = 0; g < G; ++g) {
-                    store(belief + g * L, least[g]);
-                    store(belief + lanes + g * L, weight[g]);
-                    for (int c = 0; CHANNELS && c < channels; ++c) store(belief + (2 + c) * lanes + g * L, value[c][g]);
-                }
-            }
-
-          private:
-            // Channels known at compile time stay in registers, any other number in memory.
-            template <class F>
-            void each_channel(int g, F f) {
-                if constexpr (CHANNELS > 0) {
-                    for (int c = 0; c < channels; ++c) value[c][g] = f(c, value[c][g]);
+        // The patches round row q and `count` columns from b on are at `distance` from the window of a pixel, the nearest of each image at
+        // `least`, and one is near enough to count.
+        template <bool WHOLE>
+        INLINE void absorb(int64_t pixel, int q, int b, int count, V (&distance)[width], V least) {
+            const T known = belief->least(pixel), slack = T(task.skip * log2_e);
+            T origin = 0;  // of distances
+            if (now->refine) {
+                const V square = splat(T(now->square[pixel]));
+                const V weighty = splat(std::min(known - square[0], lowest(least)) + T(4));
+                int many = 0;
+                for (int d = 0; d < (WHOLE ? width : count); ++d) many += count_at_most<T>(distance[d], weighty);
+                if (many >= crowd) {
+                    for (int d = 0; d < (WHOLE ? width : count); ++d) distance[d] += square;
+                    least += square;
                 } else {
-                    for (int c = 0; c < worker.C; ++c) {
-                        T* sum = belief + (2 + c) * lanes + g * L;
-                        store(sum, f(c, load(sum)));
+                    V exact[width];  // of its own, so that `distance` stays in registers
+                    std::copy_n(distance, width, exact);
+                    origin = refine(pixel, q, b, count, exact, least);
+                    if (!any_at_most(least, splat(known - origin + slack))) return;
+                    std::copy_n(exact, width, distance);
+                }
+            }
+            constexpr int held = CHANNELS + 1;
+            T* sums = belief->sums(pixel);
+            V weight = load(sums), value[held];
+            for (int c = 0; CHANNELS && c < held; ++c) value[c] = load(sums + (1 + c) * L);
+            T nearest = known;
+            if (any_at_most(least, splat(known - origin))) {
+                belief->least(pixel) = nearest = origin + lowest(least);
+                const V fade = exp2<T>(splat(nearest - known));
+                weight *= fade;
+                each_channel(sums, value, [&](int, V sum) { return sum * fade; });
+            }
+            nearest -= origin;
+            const V limit = splat(nearest + slack);
+            const T* centres = this->pixel(0, q, b);
+            const int64_t apart = int64_t(H) * at.stride_ * L;
+            const auto weigh = [&](int d) {
+                ++kept;
+                const V w = exp2<T>(nearest - distance[d]);
+                weight += w;
+                each_channel(sums, value, [&](int c, V sum) { return sum + w * load(centres + c * apart + d * L); });
+            };
+            V farthest = distance[0];
+            for (int d = 1; WHOLE && d < width; ++d) farthest = larger<T>(distance[d], farthest);
+            if (WHOLE && any_at_most(farthest, limit)) {  // all count, and without a branch between them it goes faster
+#pragma GCC unroll 8
+                for (int d = 0; d < width; ++d) weigh(d);
+            } else {
+#pragma GCC unroll 8
+                for (int d = 0; d < width; ++d)
+                    if ((WHOLE || d < count) && any_at_most(distance[d], limit)) weigh(d);
+            }
+            store(sums, weight);
+            for (int c = 0; CHANNELS && c < held; ++c) store(sums + (1 + c) * L, value[c]);
+        }
+
+        // Replace distances that may count by exact ones, and others by none. They are large and nearly equal at low noise, so they are summed
+        // in float64 and told from an origin among them, which is returned; `least` becomes the least of each image.
+        NOINLINE T refine(int64_t pixel, int q, int b, int count, V (&distance)[width], V& least) {
+            // What was least of all is surely no further than this, and nothing that counts seems further than `limit`.
+            const T known = belief->least(pixel), farthest = lowest(least) + T(now->square[pixel]) + now->error;
+            const V limit = splat(std::min(known, farthest) + now->reach[pixel]);
+            double exact[width][L];
+            bool near[width];
+            T origin = known;
+            for (int d = 0; d < count; ++d) {
+                near[d] = any_at_most(distance[d], limit);
+                if (!near[d]) continue;
+                squared_distances(pixel, q, b + d, exact[d]);
+                if (known == nothing) origin = std::min(origin, T(*std::min_element(exact[d], exact[d] + L)));
+            }
+            least = splat(never);
+            for (int d = 0; d < count; ++d) {
+                distance[d] = splat(never);
+                for (int lane = 0; near[d] && lane < L; ++lane) distance[d][lane] = T(exact[d][lane] - double(origin));
+                least = smaller<T>(distance[d], least);
+            }
+            return origin;
+        }
+
+        static T lowest(V d) {
+            T least = d[0];
+            for (int lane = 1; lane < L; ++lane) least = std::min(least, d[lane]);
+            return least;
+        }
+
+        // Channels known at compile time stay in registers, any other number in memory.
+        template <class Values, class F>
+        void each_channel(T* sums, Values& value, F f) {
+            if constexpr (CHANNELS > 0) {
+                for (int c = 0; c <= CHANNELS; ++c) value[c] = f(c, value[c]);
+            } else {
+                for (int c = 0; c <= C; ++c) store(sums + (1 + c) * L, f(c, load(sums + (1 + c) * L)));
+            }
+        }
+
+        // Between the window of a pixel and the patches round row q and column b, as sums of squares.
+        void squared_distances(int64_t pixel, int q, int b, double (&total)[L]) const {
+            const Axis &rows = at.rows_, &columns = at.columns_;
+            const int p = int(pixel / W), a = int(pixel % W), before = columns.before, after = columns.after();
+            std::fill_n(total, L, 0.0);
+            for (int i = -rows.before; i <= rows.after(); ++i) {
+                const int y_row = rows.row(p + i), phi_row = rows.row(q + i);
+                if (y_row < 0 || phi_row < 0) continue;
+                V sum{};
+                for (int c = 0; c < C; ++c) {
+                    const T *y = now->y + c * at.pixels_ + int64_t(y_row) * W, *phi = this->pixel(c, phi_row, 0);
+                    for (int j = -before; j <= after; ++j) {
+                        const int y_column = column(a + j), phi_column = column(b + j);
+                        if (y_column < 0 || phi_column < 0 || y_column >= W || phi_column >= W) continue;
+                        const V difference = y[y_column] - load(phi + phi_column * L);
+                        sum += difference * difference;
                     }
                 }
+                for (int lane = 0; lane < L; ++lane) total[lane] += double(sum[lane]);
             }
-        };
+            for (int lane = 0; lane < L; ++lane) total[lane] = lane < lanes ? 0.5 * now->scale_exactly * total[lane] : double(never);
+        }
 
         const Patches& at;
         const Task<T>& task;
         const int C, H, W;
-        const size_t plane;
-        Buffer<T> image, zeros;
-        Buffer<T> window, prefix;         // rows of E, or their suffixes: (window, W, stride); the prefix (W, stride)
-        Buffer<T> sums;                   // V: (W, lanes), or for pixels that match their own place (ribbon,)
-        std::vector<Buffer<T>> doubled;  // shaped like V
-        std::vector<Belief<T>> afar, own;
-        int64_t images = 0, settle_every;
+        const uint8_t* from_bytes[L];
+        const float* from_floats[L];
+        Buffer<T> images;           // and the sums of the squares of their channels: (C + 1, H, stride, L)
+        Buffer<T> half_square;      // of the patch round each pixel: (H, stride, L)
+        Buffer<T> own_half_square;  // the same for pixels that match their own place: (H, W, L)
+        Buffer<T> products;         // V: (columns, width, L)
+        Buffer<T> zeros;            // (C, H, W)
+        Buffer<T> line;             // what slides: (longer side, L)
+        std::vector<Belief<T, CHANNELS>> beliefs;
+        int lanes = 0;  // that hold an image
+        int64_t groups = 0, settle_every;
+        // Of the query at hand:
+        const Query* now = nullptr;
+        Belief<T, CHANNELS>* belief = nullptr;
     };
 
     const Task<T>& task_;
-    const int C, H, W, stride_;
+    const int C, H, W;
+    const int64_t pixels_;
     const Axis rows_, columns_;
-    const Diagonal diagonal_;
+    const int stride_;  // of rows of images, which go on for `width` columns on both sides
     const std::vector<Run> runs_;
-    const std::vector<int> from_afar_, own_place_;  // what column a lane stands for
-    const int lanes_, ribbon_;
-    Buffer<T> queries_;
-    std::vector<int> wrapped_, place_;  // column i mod W, and where its row of V begins
+    const std::vector<Band> bands_;
+    Buffer<int> column_;  // what column x - W is, for x from 0 to 4 W
+    std::vector<Query> queries_;
 };
 
 }  // namespace patchmosaic::PATCHMOSAIC_ISA

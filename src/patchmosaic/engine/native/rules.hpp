@@ -6,7 +6,8 @@
 
 #include "task.hpp"
 
-namespace patchmosaic {
+// In the namespace of the instruction set it is compiled for: else a linker may keep one copy, for a newer processor than this.
+namespace patchmosaic::PATCHMOSAIC_ISA {
 
 inline int modulo(int a, int n) { return ((a % n) + n) % n; }
 
@@ -28,6 +29,7 @@ struct Axis {
     // The row that r stands for; -1 beyond the border.
     int row(int r) const { return torus ? modulo(r, side) : (r < 0 || r >= side ? -1 : r); }
     int inner() const { return high - low; }
+    int after() const { return window - 1 - before; }
 };
 
 // Rows that meet: (p, q), (p + 1, q + 1) ... count of them.
@@ -50,4 +52,4 @@ inline std::vector<Run> runs(Rule rule, const Axis& rows) {
     return found;
 }
 
-}  // namespace patchmosaic
+}  // namespace patchmosaic::PATCHMOSAIC_ISA

@@ -1,5 +1,5 @@
 // 64 bytes of numbers, in the compiler's own vector types: the same source serves AVX-512 (one register), AVX2 (two), SSE2 and
-// NEON (four). Only the test "is any lane smaller?" is written for each.
+// NEON (four). Only the test "is any lane at most as large?" is written for each.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +8,9 @@
 #if defined(__AVX2__) || defined(__AVX512F__)
 #include <immintrin.h>
 #endif
+
+#define INLINE inline __attribute__((always_inline))
+#define NOINLINE __attribute__((noinline))
 
 namespace patchmosaic::PATCHMOSAIC_ISA {
 
@@ -68,6 +71,20 @@ inline vec<T> smaller(vec<T> a, vec<T> b) {
     return a < b ? a : b;
 }
 
+template <class T>
+inline vec<T> larger(vec<T> a, vec<T> b) {
+    return a > b ? a : b;
+}
+
+// What is used more than once is worth loading once; compilers prefer to load it for each use.
+template <class V>
+INLINE V held_in_register(V value) {
+#if defined(__AVX512F__)
+    asm("" : "+v"(value));
+#endif
+    return value;
+}
+
 // 2^x for x <= 0; below Lanes::floor it stays at the smallest normal number, where arithmetic is still fast.
 template <class T>
 inline vec<T> exp2(vec<T> x) {
@@ -86,32 +103,105 @@ inline vec<T> exp2(vec<T> x) {
     return p;
 }
 
-inline bool any_less(vec<float> a, vec<float> b) {
+inline bool any_at_most(vec<float> a, vec<float> b) {
 #if defined(__AVX512F__)
-    return _mm512_cmp_ps_mask(reinterpret_cast<__m512&>(a), reinterpret_cast<__m512&>(b), _CMP_LT_OQ) != 0;
+    return _mm512_cmp_ps_mask(reinterpret_cast<__m512&>(a), reinterpret_cast<__m512&>(b), _CMP_LE_OQ) != 0;
 #elif defined(__AVX2__)
     __m256 lower_a, upper_a, lower_b, upper_b;
     std::memcpy(&lower_a, &a, 32), std::memcpy(&upper_a, reinterpret_cast<char*>(&a) + 32, 32);
     std::memcpy(&lower_b, &b, 32), std::memcpy(&upper_b, reinterpret_cast<char*>(&b) + 32, 32);
-    const __m256 either = _mm256_or_ps(_mm256_cmp_ps(lower_a, lower_b, _CMP_LT_OQ), _mm256_cmp_ps(upper_a, upper_b, _CMP_LT_OQ));
+    const __m256 either = _mm256_or_ps(_mm256_cmp_ps(lower_a, lower_b, _CMP_LE_OQ), _mm256_cmp_ps(upper_a, upper_b, _CMP_LE_OQ));
     return _mm256_movemask_ps(either) != 0;
 #else
-    const auto less = a < b;
+    const auto less = a <= b;
     int64_t words[8];
     std::memcpy(words, &less, 64);
     return (words[0] | words[1] | words[2] | words[3] | words[4] | words[5] | words[6] | words[7]) != 0;
 #endif
 }
 
-inline bool any_less(vec<double> a, vec<double> b) {
+inline bool any_at_most(vec<double> a, vec<double> b) {
 #if defined(__AVX512F__)
-    return _mm512_cmp_pd_mask(reinterpret_cast<__m512d&>(a), reinterpret_cast<__m512d&>(b), _CMP_LT_OQ) != 0;
+    return _mm512_cmp_pd_mask(reinterpret_cast<__m512d&>(a), reinterpret_cast<__m512d&>(b), _CMP_LE_OQ) != 0;
 #else
-    const auto less = a < b;
+    const auto less = a <= b;
     int64_t words[8];
     std::memcpy(words, &less, 64);
     return (words[0] | words[1] | words[2] | words[3] | words[4] | words[5] | words[6] | words[7]) != 0;
 #endif
+}
+
+// In how many lanes.
+template <class T>
+inline int count_at_most(vec<T> a, vec<T> b) {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 4)
+        return __builtin_popcount(_mm512_cmp_ps_mask(reinterpret_cast<__m512&>(a), reinterpret_cast<__m512&>(b), _CMP_LE_OQ));
+    else
+        return __builtin_popcount(_mm512_cmp_pd_mask(reinterpret_cast<__m512d&>(a), reinterpret_cast<__m512d&>(b), _CMP_LE_OQ));
+#else
+    const auto less = a <= b;  // -1 where it holds
+    int count = 0;
+    for (int lane = 0; lane < Lanes<T>::count; ++lane) count -= int(less[lane]);
+    return count;
+#endif
+}
+
+// Bytes u mean u / 127.5 - 1. The quotient is that of a division, rounded once, but three times as fast.
+INLINE vec<float> numbers(vec<float> u) {
+    constexpr float inverse = 1.0f / 127.5f;
+    const vec<float> quotient = u * inverse;
+    return quotient + (u - quotient * 127.5f) * inverse - 1.0f;
+}
+
+typedef uint8_t bytes16 __attribute__((vector_size(16)));
+
+INLINE vec<float> widened(bytes16 bytes) {
+    Lanes<float>::bits numbers;
+#if defined(__AVX512F__)
+    reinterpret_cast<__m512i&>(numbers) = _mm512_cvtepu8_epi32(reinterpret_cast<__m128i&>(bytes));
+#else
+    for (int i = 0; i < 16; ++i) numbers[i] = bytes[i];
+#endif
+    return __builtin_convertvector(numbers, vec<float>);
+}
+
+// 16 x 16 bytes: row i becomes column i.
+INLINE void transpose(bytes16 (&rows)[16]) {
+    constexpr bytes16 low = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23};
+    constexpr bytes16 high = {8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    for (int round = 0; round < 4; ++round) {
+        bytes16 next[16];
+        for (int i = 0; i < 8; ++i) {
+            next[2 * i] = __builtin_shuffle(rows[i], rows[i + 8], low);
+            next[2 * i + 1] = __builtin_shuffle(rows[i], rows[i + 8], high);
+        }
+        std::memcpy(rows, next, sizeof next);
+    }
+}
+
+// The pixels `begin` ... `begin + count` of several images side by side, as numbers less `centre`.
+template <class T, class Stored>
+inline void side_by_side(const Stored* const* images, int64_t begin, int64_t count, T centre, T* to) {
+    constexpr int L = Lanes<T>::count;
+    int64_t done = 0;
+    if constexpr (sizeof(Stored) == 1 && L == 16) {
+        for (; done + 16 <= count; done += 16) {
+            bytes16 block[16];
+            for (int lane = 0; lane < L; ++lane) std::memcpy(&block[lane], images[lane] + begin + done, 16);
+            transpose(block);
+            for (int i = 0; i < 16; ++i) store(to + (done + i) * L, numbers(widened(block[i])) - centre);
+        }
+    }
+    for (int lane = 0; lane < L; ++lane) {
+        const Stored* from = images[lane] + begin;
+        for (int64_t i = done; i < count; ++i) {
+            if constexpr (sizeof(Stored) == 1)
+                to[i * L + lane] = T(float(from[i]) / 127.5f - 1.0f) - centre;
+            else
+                to[i * L + lane] = T(from[i]) - centre;
+        }
+    }
 }
 
 }  // namespace patchmosaic::PATCHMOSAIC_ISA

@@ -12,6 +12,8 @@ struct Task {
     // B queries y = x_t / alpha_t, and the precision gamma of each: the log-weight of a patch is -gamma/2 times its squared distance.
     const T* queries;  // (B, C, H, W)
     const double* precision;
+    const bool* refine;  // for each query: whether distances that count are computed anew, without cancellation
+    const T* centre;     // (C,), subtracted from queries and images alike: the nearer to their mean, the less is rounded
     int64_t batch;
     int channels, height, width;
 
@@ -29,8 +31,7 @@ struct Task {
     // The posterior of every pixel, added to: see posterior.py.
     double* m;  // (B, H, W)
     double* s;  // (B, H, W)
-    double* v;  // (B, C, H, W)
-    int64_t kept;  // out: how many groups of 16 (float64: 8) patches had one that was not left out
+    double* v;  // (B, C + 1, H, W): the channels' values, and the sum of their squares
 };
 
 }  // namespace patchmosaic
