@@ -396,10 +396,9 @@ def share_of_bound(bench):
         count = bench.enough_images(call, len(data.pool))
         seconds = bench.best_times({"ours": call(count)})["ours"][0] / count
         vectors, inner = width / 16, (height - patch_size + 1, width - patch_size + 1)
-        rows = patch_size - 1 if patch_size <= 7 else 3
-        least = height * width * vectors * (height * 2 * channels + inner[0] * rows)
-        least += height * inner[0] * inner[1] * vectors * (min(patch_size - 1, 2 * math.ceil(math.log2(patch_size))) + 1)
-        broad = height * inner[0] * inner[1] * vectors * (13 + channels)
+        patches = height * inner[0] * inner[1] * vectors
+        least = height * width * vectors * (height + inner[0] - 1) * channels + 4 * patches
+        broad = (14 + channels) * patches
         yield {
             "data": data_name,
             "P": patch_size,

@@ -19,7 +19,7 @@ from patchmosaic.cli.main import app, main
 from patchmosaic.data import load
 from patchmosaic.locality import LocalityScale
 
-VERBS = ("demo", "train", "calibrate", "sample", "compare", "architectures", "doctor")
+VERBS = ("demo", "train", "calibrate", "sample", "compare", "families", "architectures", "doctor")
 TRAIN = ["digits", "--limit", "120", "--width", "16", "--depth", "1", "--steps", "30", "--batch-size", "16"]
 
 

@@ -11,8 +11,15 @@ import torch
 
 from patchmosaic.engine import oracle
 from patchmosaic.engine.matching import admitted_pairs
+from patchmosaic.engine.memory import as_numbers
 from patchmosaic.engine.native import posteriors
-from patchmosaic.engine.native.posteriors import instruction_set, instruction_sets, native_posteriors
+from patchmosaic.engine.native.posteriors import (
+    SLIDING_ERROR,
+    instruction_set,
+    instruction_sets,
+    native_posteriors,
+    sliding_error,
+)
 from patchmosaic.errors import PatchMosaicError
 
 needs_kernel = pytest.mark.skipif(not instruction_sets(), reason="the native kernel was not built: no C++ compiler here")
@@ -84,6 +91,50 @@ def test_float32_is_as_right_as_its_rounding_allows(rule):
         expected = truth(rule, y[sample : sample + 1], stored, None, float(gamma[sample]) ** -0.5, 5)
         error = np.linalg.norm(values(state)[sample] - expected[0]) / np.linalg.norm(expected)
         assert error < 5e-6
+
+
+LOW_NOISE = 400.0  # a precision at which sums that slide would be too far off
+
+
+def smooth(count, shape, seed):
+    """Images with large flat parts, like drawings: many patches are all but equal, and some are equal."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 3, (count, shape[0], 5, 5)) * 127
+    return torch.from_numpy(
+        np.kron(coarse, np.ones((1, 1, 4, 4), dtype=np.int64))[..., : shape[1], : shape[2]].astype(np.uint8)
+    )
+
+
+@needs_kernel
+@pytest.mark.parametrize("rule", ORACLES)
+@pytest.mark.parametrize("patch_size", [3, 9])
+@pytest.mark.parametrize("pool", ["noise", "flat"])
+def test_at_low_noise_distances_that_count_are_computed_anew(rule, patch_size, pool):
+    """Float32 alone, without the float64 that `precision` would add; t of about 0.03."""
+    shape = (1, 9, 11)
+    rng = np.random.default_rng(patch_size)
+    random = torch.from_numpy(rng.integers(0, 256, (18, *shape), dtype=np.uint8))
+    stored = random if pool == "noise" else smooth(18, shape, patch_size)
+    y = as_numbers(stored[:1], torch.float64) + torch.from_numpy(rng.standard_normal((1, *shape))) * LOW_NOISE**-0.5
+    y = y.float().double()
+    gamma = torch.full((1,), LOW_NOISE, dtype=torch.float64)
+    assert bool((sliding_error(y.float(), gamma, patch_size) > SLIDING_ERROR[torch.float32]).all())
+    (state,) = native_posteriors(y.float(), gamma, stored, None, rule, (patch_size,), instruction_sets()[0])
+    expected = truth(rule, y, stored, None, LOW_NOISE**-0.5, patch_size)
+    assert relative_error(state, expected) < 2e-6
+
+
+@needs_kernel
+def test_the_sum_of_squares_tells_how_widely_values_differ():
+    """Against the oracle's weights, at one pixel."""
+    stored, _, y, _, _ = case(3)
+    gamma = torch.full((len(y),), 2.0, dtype=torch.float64)
+    (state,) = native_posteriors(y, gamma, stored, None, "anywhere", (3,), instruction_sets()[0])
+    images = as_numbers(stored, torch.float64).numpy()
+    found = oracle.candidates("equivariant_local", y.numpy()[:1], images, 1.0, 2.0**-0.5, 1, 1, 3)
+    weights = np.exp(found.log_weights[0] - found.log_weights[0].max())
+    squares = (found.values**2).sum(1)
+    assert float(state.mean()[0, -1, 1, 1]) == pytest.approx((weights * squares).sum() / weights.sum(), rel=1e-10)
 
 
 @needs_kernel

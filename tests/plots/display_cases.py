@@ -6,7 +6,7 @@ import torch
 from patchmosaic.calibration import Calibration
 from patchmosaic.comparison import Comparison
 from patchmosaic.locality import LocalityScale
-from patchmosaic.plots import VariantResult
+from patchmosaic.plots import DensityResult, PointsResult, VariantResult
 
 MIXTURES = {"IS": 1.2, "Wiener": 0.9, "LS": 0.7, "ELS": 0.5}
 LEVELS = (0.1, 1.0, 10.0)
@@ -49,3 +49,22 @@ def make_variants(channels=1):
         numbers = (0.9 - 0.1 * i, 0.5 + 0.1 * i, 0.2 + 0.07 * i)
         results.append(VariantResult(factor, name, f"{factor}: {name}", images, *numbers, train_errors, test_errors))
     return results
+
+
+EDGES = np.linspace(-2.0, 2.0, 17)
+
+
+def make_densities(titles=("one", "a $law$ of many words")):
+    """Samples of N(0, 1/4) with bins of equal probability predicted; the target is triangular."""
+    rng = np.random.default_rng(0)
+    target = np.minimum(np.arange(1.0, 17), np.arange(16.0, 0, -1))
+    return [
+        DensityResult(title, rng.normal(0, 0.5, 300), np.full(16, 1 / 16), target / target.sum(), 0.125 * (i + 1))
+        for i, title in enumerate(titles)
+    ]
+
+
+def make_points(titles=("dots", "one $spot$")):
+    rng = np.random.default_rng(0)
+    spread, spot = rng.normal(0, 1, (200, 2)), np.full((200, 2), 0.5)
+    return [PointsResult(titles[0], spread), PointsResult(titles[1], spot, np.eye(2), "off by 0.5")]

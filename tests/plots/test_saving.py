@@ -7,14 +7,17 @@ import xml.etree.ElementTree
 
 import numpy as np
 import pytest
-from display_cases import LEVELS, make_calibration, make_comparison, make_variants, r_of
+from display_cases import EDGES, LEVELS, make_calibration, make_comparison, make_densities, make_points, make_variants, r_of
 from PIL import Image
 
 import patchmosaic.plots
 from patchmosaic.errors import PatchMosaicError
 from patchmosaic.plots import (
+    DensitiesDisplay,
     Display,
+    FamilyMapDisplay,
     LocalityScaleDisplay,
+    PointsDisplay,
     ScatterDisplay,
     SideBySideDisplay,
     SummaryDisplay,
@@ -33,6 +36,9 @@ DISPLAYS = {
     "variants' samples": lambda: VariantSamplesDisplay(make_variants()),
     "variants' errors": lambda: VariantErrorsDisplay(make_variants(), LEVELS),
     "variants' map": lambda: VariantMapDisplay(make_variants()),
+    "families' map": lambda: FamilyMapDisplay(make_variants()),
+    "densities": lambda: DensitiesDisplay(make_densities(), EDGES),
+    "points": lambda: PointsDisplay(make_points(), np.eye(2)),
 }
 
 
@@ -88,6 +94,9 @@ def test_alt_text_tells_the_numbers():
         "summary": [f"ELS {np.median(els):.3f}", f"IS {np.median(ideal):.3f}", "95%"],
         "side by side": ["3 columns", f"ELS (median r {np.median(els):.2f})", "network"],
         "scale": ["ELS", f"{make_calibration().scale.patch_sizes[0]} pixels at the lowest noise"],
+        "families' map": ["Denoisers by", "two denoisers made from different images"],
+        "densities": ["2 panels", "300 samples", "one 0.125", "of many words 0.250"],
+        "points": ["200 points", "one $spot$: off by 0.5"],
         "curve": ["30 steps", "1.000", "0.100"],
     }.items():
         alt = DISPLAYS[name]().alt

@@ -14,6 +14,7 @@ from patchmosaic.cli.compare import compare
 from patchmosaic.cli.console import stderr
 from patchmosaic.cli.demo import demo
 from patchmosaic.cli.doctor import doctor
+from patchmosaic.cli.families import families
 from patchmosaic.cli.sample import sample
 from patchmosaic.cli.train import train
 from patchmosaic.errors import PatchMosaicError
@@ -32,7 +33,7 @@ app = typer.Typer(
         patchmosaic compare runs/mnist --seeds 20
     """,
 )
-for verb in (demo, train, calibrate, sample, compare, architectures, doctor):
+for verb in (demo, train, calibrate, sample, compare, families, architectures, doctor):
     app.command()(verb)
 
 

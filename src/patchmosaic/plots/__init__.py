@@ -7,9 +7,12 @@ when something is drawn; pyplot, which keeps every figure alive, is never used. 
 """
 
 from patchmosaic.plots.curve import TrainingCurveDisplay
+from patchmosaic.plots.densities import DensitiesDisplay, DensityResult
 from patchmosaic.plots.display import Display
+from patchmosaic.plots.family_map import FamilyMapDisplay
 from patchmosaic.plots.grid import save_png, tile
 from patchmosaic.plots.metrics import SummaryDisplay
+from patchmosaic.plots.points import PointsDisplay, PointsResult
 from patchmosaic.plots.scale import LocalityScaleDisplay
 from patchmosaic.plots.scatter import ScatterDisplay
 from patchmosaic.plots.side_by_side import SideBySideDisplay
@@ -21,8 +24,13 @@ from patchmosaic.plots.variants import VariantResult, VariantSamplesDisplay
 __all__ = [
     "DARK",
     "LIGHT",
+    "DensitiesDisplay",
+    "DensityResult",
     "Display",
+    "FamilyMapDisplay",
     "LocalityScaleDisplay",
+    "PointsDisplay",
+    "PointsResult",
     "ScatterDisplay",
     "SideBySideDisplay",
     "SummaryDisplay",

@@ -58,6 +58,15 @@ def test_what_a_schedule_is_does_not_matter(build):
 
 
 @every_family
+def test_units_do_not_matter(build):
+    schedule = EDMSchedule()
+    here = build(ImageSet(points()), 3, schedule=schedule)(noisy(), schedule.time_of_snr(4.0))
+    # A factor that is a power of two loses nothing in float32.
+    there = build(ImageSet(points() / 64), 3, schedule=schedule)(noisy() / 64, schedule.time_of_snr(4.0 * 64**2))
+    torch.testing.assert_close(64 * there, here, rtol=1e-7, atol=1e-8)
+
+
+@every_family
 def test_where_nothing_is_seen_it_is_the_mean(build):
     x0_hat = build(ImageSet(points()), 3, schedule=FlowMatchingSchedule())(noisy(), 1.0)
     torch.testing.assert_close(x0_hat, points().double().mean(0).expand_as(x0_hat), rtol=1e-12, atol=1e-12)

@@ -36,7 +36,8 @@
 namespace patchmosaic::PATCHMOSAIC_ISA {
 
 constexpr double log2_e = 1.4426950408889634;
-constexpr int crowd = 16;                  // so many nearly equal weights average each other's errors out
+constexpr int crowd = 16, alike = 4;       // so many weights within 2^alike of one another average each other's errors out
+constexpr int weighty = 8;                 // a patch 2^weighty times less likely than another may be weighed less exactly
 constexpr int64_t terms_in_float = 1024;  // weights added in T before they are passed on to float64
 
 template <class T>
@@ -516,20 +517,17 @@ class Patches {
             const T known = belief->least(pixel), slack = T(task.skip * log2_e);
             T origin = 0;  // of distances
             if (now->refine) {
-                const V square = splat(T(now->square[pixel]));
-                const V weighty = splat(std::min(known - square[0], lowest(least)) + T(4));
-                int many = 0;
-                for (int d = 0; d < (WHOLE ? width : count); ++d) many += count_at_most<T>(distance[d], weighty);
-                if (many >= crowd) {
-                    for (int d = 0; d < (WHOLE ? width : count); ++d) distance[d] += square;
-                    least += square;
-                } else {
+                origin = known < nothing ? known : T(0);
+                const T shift = T(now->square[pixel] - double(origin));
+                for (int d = 0; d < width; ++d) distance[d] += shift;
+                least += shift;
+                if (any_at_most(least, splat(known - origin + weighty + now->error)) && !crowded(count, distance, std::min(known - origin, lowest(least)))) {
                     V exact[width];  // of its own, so that `distance` stays in registers
                     std::copy_n(distance, width, exact);
-                    origin = refine(pixel, q, b, count, exact, least);
-                    if (!any_at_most(least, splat(known - origin + slack))) return;
+                    origin = refine(pixel, q, b, count, exact, least, origin);
                     std::copy_n(exact, width, distance);
                 }
+                if (!any_at_most(least, splat(known - origin + slack))) return;
             }
             constexpr int held = CHANNELS + 1;
             T* sums = belief->sums(pixel);
@@ -566,25 +564,29 @@ class Patches {
             for (int c = 0; CHANNELS && c < held; ++c) store(sums + (1 + c) * L, value[c]);
         }
 
-        // Replace distances that may count by exact ones, and others by none. They are large and nearly equal at low noise, so they are summed
-        // in float64 and told from an origin among them, which is returned; `least` becomes the least of each image.
-        NOINLINE T refine(int64_t pixel, int q, int b, int count, V (&distance)[width], V& least) {
-            // What was least of all is surely no further than this, and nothing that counts seems further than `limit`.
-            const T known = belief->least(pixel), farthest = lowest(least) + T(now->square[pixel]) + now->error;
-            const V limit = splat(std::min(known, farthest) + now->reach[pixel]);
-            double exact[width][L];
-            bool near[width];
-            T origin = known;
-            for (int d = 0; d < count; ++d) {
-                near[d] = any_at_most(distance[d], limit);
-                if (!near[d]) continue;
-                squared_distances(pixel, q, b + d, exact[d]);
-                if (known == nothing) origin = std::min(origin, T(*std::min_element(exact[d], exact[d] + L)));
-            }
+        // Whether so many patches weigh nearly as much as the nearest that their errors average out.
+        INLINE static bool crowded(int count, const V (&distance)[width], T nearest) {
+            int many = 0;
+            for (int d = 0; d < width; ++d)
+                if (d < count) many += count_at_most<T>(distance[d], splat(nearest + alike));
+            return many >= crowd;
+        }
+
+        // Compute anew the distances, from an origin, of patches that weigh much. At low noise distances are large and nearly equal, so they
+        // are summed in float64 and told from an origin among them, which is returned; `least` becomes the least of each image.
+        NOINLINE T refine(int64_t pixel, int q, int b, int count, V (&distance)[width], V& least, T from) {
+            const T known = belief->least(pixel), nearest = std::min(known - from, lowest(least));
+            const T origin = known < nothing ? known : nearest;
+            const V limit = splat(nearest + weighty + now->error);
             least = splat(never);
             for (int d = 0; d < count; ++d) {
-                distance[d] = splat(never);
-                for (int lane = 0; near[d] && lane < L; ++lane) distance[d][lane] = T(exact[d][lane] - double(origin));
+                if (any_at_most(distance[d], limit)) {
+                    double exact[L];
+                    squared_distances(pixel, q, b + d, exact);
+                    for (int lane = 0; lane < L; ++lane) distance[d][lane] = T(exact[lane] - double(origin));
+                } else {
+                    distance[d] += from - origin;
+                }
                 least = smaller<T>(distance[d], least);
             }
             return origin;

@@ -36,7 +36,7 @@ CALL_PAIRS = 2 * 10**8  # of one call and thread, some tenths of a second: betwe
 TELL_AFTER = 2.0  # seconds of work, of its progress
 SKIPPED_SHARE = {torch.float32: 2.0**-26, torch.float64: 2.0**-53}
 ROUNDOFF = {torch.float32: 2.0**-24, torch.float64: 2.0**-53}
-SLIDING_ERROR = {torch.float32: 1e-4, torch.float64: 1e-10}  # beyond it, distances that count are computed anew
+SLIDING_ERROR = {torch.float32: 1.5e-4, torch.float64: 1e-10}  # beyond it, distances that count are computed anew
 IMAGES_FOR_CENTRE = 64
 LANES = 16  # images side by side in a vector
 
@@ -125,14 +125,15 @@ def read_off(
     """The posterior without its sum of squares, and the relative L2 error that rounding leaves in its mean.
 
     Independent errors of size e in the log-weights move a mean by e sqrt(V sum w²) with V the variance of the values; and
-    sum w² <= 1 / s. Log-weights err by what sliding sums do, or by y - phi where distances were computed anew.
+    sum w² <= 1 / s. Log-weights err by what sliding sums do (taken twice, as some do worse than others), or by y - phi where
+    distances were computed anew.
     """
     answer = PosteriorSum(state.m, state.s, state.v[:, :-1])
     mean, squares = answer.mean(), state.v[:, -1] / state.s
     sliding = sliding_error(queries, precision, patch_size)[:, None, None]
     largest = queries.double().square().mean((1, 2, 3)).sqrt().clamp_min(1.0)[:, None, None]
     anew = 0.5 * ROUNDOFF[queries.dtype] * largest * (2 * state.m.abs() * precision.double()[:, None, None]).sqrt()
-    error = torch.where(sliding > SLIDING_ERROR[queries.dtype], anew, sliding)
+    error = torch.where(sliding > SLIDING_ERROR[queries.dtype], anew, 2 * sliding)
     variance = (squares - mean.square().sum(1)).clamp_min(0) / mean.shape[1]
     moved = (error.square() * variance / state.s.clamp_min(1)).flatten(1).mean(1).sqrt()
     size = mean.square().flatten(1).mean(1).sqrt()
