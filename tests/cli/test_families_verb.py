@@ -51,7 +51,7 @@ def test_it_tells_how_samples_agree_with_their_laws(finished):
     record, told = json.loads((folder / "results.json").read_text()), result.stderr
     assert f"{record['arcsine']['linear code: 1 number']['ks'][0]:.3f}" in told
     assert f"{record['families']['linear: stationary']['law']['mean_error']:.3f}" in told
-    assert "real images, held out" in told
+    assert f"{record['held_out']['realism']:.3f}" in told
 
 
 def test_a_second_run_draws_nothing(finished):

@@ -54,7 +54,8 @@ STEPS = 20
 LAW_SEEDS = 1000  # samples that are compared with a law
 LINE_SEEDS, RING_SEEDS, ARCSINE_SEEDS = 4000, 600, 4000
 AT_ONCE = 64  # samples
-Fields, Tensors = dict[str, Any], dict[str, Tensor]
+Fields = dict[str, Any]
+Tensors = dict[str, Tensor]
 Measuring = Callable[[SmallFamily, int], SmallOutcome]
 
 

@@ -70,9 +70,11 @@ class PointsDisplay(PanelsDisplay):
         closed = np.concatenate([self.outline, self.outline[:1]])
         ax.plot(*closed.T, color=theme.rule, linewidth=2.2, solid_capstyle="round", zorder=1)
         if result.fitted is not None:
-            ax.scatter(*result.fitted.T, s=34, marker="x", color=FITTED, linewidths=1.2, zorder=2)
+            ax.scatter(result.fitted[:, 0], result.fitted[:, 1], s=34, marker="x", color=FITTED, linewidths=1.2, zorder=2)
         spots = len(np.unique(result.samples.round(2), axis=0))
-        ax.scatter(*result.samples.T, s=14 if spots <= FEW else 2, color=SAMPLES, linewidths=0, zorder=3)
+        ax.scatter(
+            result.samples[:, 0], result.samples[:, 1], s=14 if spots <= FEW else 2, color=SAMPLES, linewidths=0, zorder=3
+        )
         ax.set(xlim=(-SIDE, SIDE), ylim=(-SIDE, SIDE), aspect="equal")
         dress(ax, theme, title=folded(result.title, 34, lines=1))
         ax.title.set_fontsize(BODY)
