@@ -87,11 +87,11 @@ class FiniteLaw(Law):
         return MixtureLine(values.numpy(), self.weights.numpy(), self.width * float(direction.norm()))
 
     def distance_to_support(self, samples: Float[Tensor, "n C H W"]) -> Float64[Tensor, " n"]:
-        """From the nearest atom; 0 for blurred ones, which reach everywhere."""
+        """From the nearest atom, however small its probability; 0 for blurred ones, which reach everywhere."""
         points = samples.double().flatten(1)
         if self.width > 0:
             return points.new_zeros(len(points))
-        atoms = self.atoms[self.weights > 0].flatten(1)
+        atoms = self.atoms.flatten(1)  # a weight that was counted may be 0 by chance
         distance: Tensor = (points - atoms[nearest(points, atoms)]).norm(dim=1)
         return distance
 
