@@ -13,14 +13,14 @@ import patchmosaic as pm
 from patchmosaic.engine import oracle
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-naive, engine = import_module("naive"), import_module("engine")
+naive, engine, workloads = import_module("naive"), import_module("engine"), import_module("workloads")
 
 PATCH_MACHINES = {
     "ELS": lambda *arguments: oracle.equivariant_local(*arguments, training_padding="valid"),
     "bbELS": oracle.boundary_broken,
     "LS": oracle.local,
 }
-CASES = [(name, way) for name, machine in engine.MACHINES.items() for way in machine.naive]
+CASES = [(name, way) for name, machine in workloads.MACHINES.items() for way in machine.naive]
 
 
 def case(alpha, sigma):
@@ -43,7 +43,7 @@ def answer(function, x, images, *arguments, dtype):
 def test_the_naive_patch_machines_agree_with_the_oracle(name, way, patch_size, alpha, sigma, dtype, tolerance):
     arguments = (*case(alpha, sigma), patch_size)
     expected = PATCH_MACHINES[name](*arguments)
-    found = answer(engine.MACHINES[name].naive[way], *arguments, dtype=dtype)
+    found = answer(workloads.MACHINES[name].naive[way], *arguments, dtype=dtype)
     np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
 
 
@@ -65,13 +65,13 @@ def test_pairs_are_counted_as_the_oracle_lists_them(name, oracles, options, patc
         len(oracle.candidates(oracles, zeros, zeros, 1.0, 1.0, *pixel, patch_size, **options).row)
         for pixel in np.ndindex(side, side)
     )
-    assert engine.MACHINES[name].pairs(side, patch_size) == listed
+    assert workloads.MACHINES[name].pairs(side, patch_size) == listed
 
 
 def test_published_scales_have_a_size_for_each_step_and_each_size_that_is_measured():
-    for scales in engine.SCALES.values():
+    for scales in workloads.SCALES.values():
         for sizes in scales.values():
-            assert len(sizes) == engine.STEPS
+            assert len(sizes) == workloads.STEPS
             pm.LocalityScale.from_steps(pm.noise.CosineSchedule(), sizes)
         assert set(engine.Effort().patch_sizes) <= {size for sizes in scales.values() for size in sizes}
 
@@ -93,7 +93,7 @@ def bench():
         gemm_side=64,
         read_bytes=2**12,
     )
-    return engine.Bench({"smooth": engine.synthetic(3, 4, side=8)}, effort)
+    return engine.Bench({"smooth": workloads.synthetic(3, 4, side=8)}, effort)
 
 
 @pytest.mark.parametrize("section", ["els", "boundary_broken", "local"])
@@ -105,7 +105,7 @@ def test_sections_compare_machines_that_agree(bench, section):
         naive_times = [row[key] for key in row if key.startswith("naive") and key.endswith("µs/image")]
         assert len(naive_times) == (1 if section == "local" else 2)
         assert row["ratio"] == pytest.approx(min(naive_times) / row["µs/image"])
-        pairs = engine.MACHINES[row["machine"]].pairs(8, row["P"])
+        pairs = workloads.MACHINES[row["machine"]].pairs(8, row["P"])
         assert row["G pairs/s"] == pytest.approx(1e-3 * pairs / row["µs/image"])
 
 

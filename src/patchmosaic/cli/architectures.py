@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import time
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from patchmosaic.cli.console import Device, Json, print_json, progress_bars, say
+from patchmosaic.cli.studies import Size, as_result, one_by_one, resized
 from patchmosaic.cli.train import absolute
 
 if TYPE_CHECKING:
     from patchmosaic.experiments.outcomes import Outcome
 
 DEFAULT_DATA = "fashion_mnist"
-
-
-class Size(StrEnum):
-    cpu = "cpu"
-    full = "full"
 
 
 def architectures(
@@ -53,14 +48,11 @@ def architectures(
 
     Example: `patchmosaic architectures digits --run runs/digits-architectures --steps 500`
     """
-    from dataclasses import replace
-
     from patchmosaic.data import found
     from patchmosaic.experiments.variants import SCALES
     from patchmosaic.runs import DataSource
 
-    changes: dict[str, Any] = {"images": images, "width": width, "steps": steps, "seeds": seeds}
-    size = replace(SCALES[scale.value], **{name: value for name, value in changes.items() if value is not None})
+    size = resized(SCALES[scale.value], images=images, width=width, steps=steps, seeds=seeds)
     name = data or (DEFAULT_DATA if DEFAULT_DATA in found() else "digits")
     result = run_study(run, DataSource(absolute(name), image_size), size, variant, device)
     if json:
@@ -78,12 +70,7 @@ def run_study(folder: Path, source: Any, scale: Any, names: list[str] | None, de
         pool = source.load(progress)
     Run.create(folder, source, pool)
     outcomes: list[Outcome] = []
-    work = study(folder, pool, scale, names, device=device, progress=lambda what, done, total: progress(what, done, total))
-    while True:
-        with progress_bars() as progress:  # new ones for each variant: all together would not fit on a screen
-            outcome = next(work, None)
-        if outcome is None:
-            break
+    for outcome in one_by_one(lambda progress: study(folder, pool, scale, names, device=device, progress=progress)):
         outcomes.append(outcome)
         facts = manifest(pool=pool.content_hash, device=device, seconds=round(time.monotonic() - started, 1))
         write_json(folder / "manifest.json", facts)
@@ -97,24 +84,11 @@ def draw(folder: Path, pool: Any, scale: Any, outcomes: list[Outcome]) -> None:
     """Write the three pictures of the study."""
     from patchmosaic.experiments.architectures import parts
     from patchmosaic.files import read_json
-    from patchmosaic.plots import VariantErrorsDisplay, VariantMapDisplay, VariantResult, VariantSamplesDisplay
+    from patchmosaic.plots import VariantErrorsDisplay, VariantMapDisplay, VariantSamplesDisplay
 
     record = read_json(folder / "results.json")
     real = record["held_out"]
-    results = [
-        VariantResult(
-            outcome.factor,
-            outcome.name,
-            outcome.title,
-            outcome.samples[0],
-            outcome.nearest_ratio,
-            outcome.median_agreement,
-            outcome.realism,
-            outcome.errors("train"),
-            outcome.errors("test"),
-        )
-        for outcome in outcomes
-    ]
+    results = [as_result(outcome, errors=True) for outcome in outcomes]
     shown = parts(pool, scale).held_out.at(slice(9))
     VariantSamplesDisplay(results, (shown, real["realism"])).save(folder / "samples.png")
     VariantMapDisplay(results, (real["nearest_ratio"], real["realism"])).save(folder / "architectures.png")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from patchmosaic.cli.architectures import Size
 from patchmosaic.cli.console import Device, Json, print_json, progress_bars, say
+from patchmosaic.cli.studies import Size, as_result, one_by_one, resized
 from patchmosaic.cli.train import absolute
 
 if TYPE_CHECKING:
@@ -41,13 +41,10 @@ def families(
 
     Example: `patchmosaic families digits --run runs/digits-families`
     """
-    from dataclasses import replace
-
     from patchmosaic.experiments.image_families import SCALES
     from patchmosaic.runs import DataSource
 
-    changes: dict[str, Any] = {"images": images, "seeds": seeds}
-    size = replace(SCALES[scale.value], **{name: value for name, value in changes.items() if value is not None})
+    size = resized(SCALES[scale.value], images=images, seeds=seeds)
     result = run_families(run, DataSource(absolute(data), image_size), size, device)
     if json:
         print_json(result)
@@ -69,12 +66,7 @@ def run_families(folder: Path, source: Any, scale: Any, device: str) -> dict[str
         small = small_study(folder, progress=progress)
     draw_small(folder, small)
     outcomes: list[FamilyOutcome] = []
-    work = study(folder, images, scale, device=device, progress=lambda what, done, total: progress(what, done, total))
-    while True:
-        with progress_bars() as progress:  # new ones for each family: all together would not fit on a screen
-            outcome = next(work, None)
-        if outcome is None:
-            break
+    for outcome in one_by_one(lambda progress: study(folder, images, scale, device=device, progress=progress)):
         outcomes.append(outcome)
         write_json(folder / "results.json", record := results(small, outcomes, images, scale))
     facts = manifest(pool=pool.content_hash, device=device, seconds=round(time.monotonic() - started, 1))
@@ -116,22 +108,9 @@ def draw_small(folder: Path, small: dict[str, dict[str, SmallOutcome]]) -> None:
 
 def draw_images(folder: Path, outcomes: list[FamilyOutcome], real: Any, held_out: dict[str, float]) -> None:
     """Write the pictures of the families of images."""
-    from patchmosaic.plots import FamilyMapDisplay, VariantResult, VariantSamplesDisplay
+    from patchmosaic.plots import FamilyMapDisplay, VariantSamplesDisplay
 
-    results = [
-        VariantResult(
-            outcome.factor,
-            outcome.name,
-            outcome.title,
-            outcome.samples[0],
-            outcome.nearest_ratio,
-            outcome.median_agreement,
-            outcome.realism,
-            [],
-            [],
-        )
-        for outcome in outcomes
-    ]
+    results = [as_result(outcome) for outcome in outcomes]
     VariantSamplesDisplay(results, (real, held_out["realism"])).save(folder / "samples.png")
     FamilyMapDisplay(results, (held_out["nearest_ratio"], held_out["realism"])).save(folder / "families.png")
 

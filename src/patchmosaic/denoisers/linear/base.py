@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float64, Inexact, Int64
@@ -20,6 +21,8 @@ from torch import Tensor
 
 from patchmosaic.data.imageset import ImageSet
 from patchmosaic.denoisers.fitted import Fitted, FittedDenoiser, Scale
+from patchmosaic.locality import check_patch_size
+from patchmosaic.noise import NoiseSchedule
 
 Blocks = Inexact[Tensor, "K m m"]  # float64 or complex128
 
@@ -68,6 +71,29 @@ class LinearDenoiser(FittedDenoiser):
         fitted = super().fitted(label)
         assert isinstance(fitted, LinearFilter)
         return fitted
+
+
+class WindowLinearDenoiser(LinearDenoiser):
+    """Base of the linear families in which a pixel sees patch_size x patch_size pixels around it.
+
+    Args:
+        pool: the images whose second moments (divisor N) are used.
+        patch_size: k, odd.
+        schedule: what t means; the paper's cosine by default.
+
+    Raises:
+        PatchSizeError: k is even or below 1.
+    """
+
+    patch_size: int
+
+    def __init__(self, pool: ImageSet, patch_size: int, *, schedule: NoiseSchedule | None = None) -> None:
+        super().__init__(pool, schedule=schedule)
+        self.patch_size = check_patch_size(patch_size)
+
+    def describe(self) -> dict[str, Any]:
+        """Class, moments, patch size and schedule, as JSON-able data."""
+        return super().describe() | {"patch_size": self.patch_size}
 
 
 def wiener_gain(moments: Blocks, alpha: Scale, sigma: Scale) -> Blocks:

@@ -9,7 +9,6 @@ between pixels of a window matter. What the denoiser generates (`patchmosaic.law
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float64, Int64
@@ -17,11 +16,11 @@ from torch import Tensor
 
 from patchmosaic.data.imageset import ImageSet
 from patchmosaic.denoisers.fitted import Scale
-from patchmosaic.denoisers.linear.base import Blocks, LinearDenoiser
+from patchmosaic.denoisers.linear.base import Blocks, WindowLinearDenoiser
 from patchmosaic.denoisers.linear.stationary import ConvolutionFilter, constant
 from patchmosaic.engine.moments import autocovariance as autocovariance_of
 from patchmosaic.engine.moments import fit_spectrum, spectrum_of
-from patchmosaic.errors import PatchSizeError
+from patchmosaic.locality import check_patch_size
 from patchmosaic.noise import NoiseSchedule
 
 
@@ -54,7 +53,7 @@ class LocalConvolutionFilter(ConvolutionFilter):
         """None: the gain is not that of any covariance."""
 
 
-class LocalStationaryDenoiser(LinearDenoiser):
+class LocalStationaryDenoiser(WindowLinearDenoiser):
     """The best convolution of patch_size x patch_size taps, with circular padding and one bias a channel.
 
     Args:
@@ -65,10 +64,6 @@ class LocalStationaryDenoiser(LinearDenoiser):
     Raises:
         PatchSizeError: k is even or below 1.
     """
-
-    def __init__(self, pool: ImageSet, patch_size: int, *, schedule: NoiseSchedule | None = None) -> None:
-        super().__init__(pool, schedule=schedule)
-        self.patch_size = checked_patch_size(patch_size)
 
     @classmethod
     def from_moments(
@@ -82,7 +77,7 @@ class LocalStationaryDenoiser(LinearDenoiser):
         """For a stationary field on the torus: R_d = E (x(p + d) - c)(x(p) - c)' at displacement d."""
         height, width, channels, _ = autocovariance.shape
         spectrum = spectrum_of(autocovariance)
-        fitted = LocalConvolutionFilter(constant(mean, height, width), spectrum, checked_patch_size(patch_size))
+        fitted = LocalConvolutionFilter(constant(mean, height, width), spectrum, check_patch_size(patch_size))
         denoiser = cls._of_fitted(fitted, (channels, height, width), schedule)
         denoiser.patch_size = patch_size
         return denoiser
@@ -91,24 +86,9 @@ class LocalStationaryDenoiser(LinearDenoiser):
         mean, spectrum = fit_spectrum(pool.stored, index, self.device)
         return LocalConvolutionFilter(constant(mean, *pool.image_shape[1:]), spectrum, self.patch_size)
 
-    def describe(self) -> dict[str, Any]:
-        """Class, moments, patch size and schedule, as JSON-able data."""
-        return super().describe() | {"patch_size": self.patch_size}
-
 
 def _offsets(patch_size: int, side: int) -> Int64[Tensor, " P"]:
     """The distinct offsets of a window on a circle of `side` pixels, as positions on it."""
     radius = patch_size // 2
     offsets: Tensor = torch.arange(-radius, radius + 1).remainder(side).unique()
     return offsets
-
-
-def checked_patch_size(patch_size: int) -> int:
-    """The patch size.
-
-    Raises:
-        PatchSizeError: it is even or below 1.
-    """
-    if patch_size < 1 or patch_size % 2 == 0:
-        raise PatchSizeError("patch_size must be odd and at least 1", got=patch_size, hint="Try 3 or 5.")
-    return patch_size

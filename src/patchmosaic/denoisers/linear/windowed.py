@@ -9,7 +9,6 @@ product does not have the covariance Sigma, not even inside the windows.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float64, Inexact, Int64
@@ -17,9 +16,9 @@ from torch import Tensor
 
 from patchmosaic.data.imageset import ImageSet
 from patchmosaic.denoisers.fitted import Scale
-from patchmosaic.denoisers.linear.base import Blocks, LinearDenoiser, LinearFilter
-from patchmosaic.denoisers.linear.local import checked_patch_size
+from patchmosaic.denoisers.linear.base import Blocks, LinearFilter, WindowLinearDenoiser
 from patchmosaic.engine.moments import fit_covariance
+from patchmosaic.locality import check_patch_size
 from patchmosaic.noise import NoiseSchedule
 
 BLOCK_BYTES = 64 * 2**20  # of windows' covariances at once
@@ -73,7 +72,7 @@ class WindowedFilter(LinearFilter):
         return centres, windows, inside.reshape(height * width, -1).repeat(1, channels)
 
 
-class LocalLinearDenoiser(LinearDenoiser):
+class LocalLinearDenoiser(WindowLinearDenoiser):
     """The best linear denoiser whose every pixel sees patch_size x patch_size pixels around it, cut off at the border.
 
     It holds a covariance and, at work, a matrix of D x D numbers.
@@ -87,10 +86,6 @@ class LocalLinearDenoiser(LinearDenoiser):
         PatchSizeError: k is even or below 1.
     """
 
-    def __init__(self, pool: ImageSet, patch_size: int, *, schedule: NoiseSchedule | None = None) -> None:
-        super().__init__(pool, schedule=schedule)
-        self.patch_size = checked_patch_size(patch_size)
-
     @classmethod
     def from_moments(
         cls,
@@ -102,7 +97,7 @@ class LocalLinearDenoiser(LinearDenoiser):
     ) -> LocalLinearDenoiser:
         """For anything with these moments."""
         channels, height, width = mean.shape
-        fitted = WindowedFilter(mean.flatten(), covariance, (channels, height, width), checked_patch_size(patch_size))
+        fitted = WindowedFilter(mean.flatten(), covariance, (channels, height, width), check_patch_size(patch_size))
         denoiser = cls._of_fitted(fitted, (channels, height, width), schedule)
         denoiser.patch_size = patch_size
         return denoiser
@@ -110,7 +105,3 @@ class LocalLinearDenoiser(LinearDenoiser):
     def _fit(self, pool: ImageSet, index: Int64[Tensor, " n"] | None) -> WindowedFilter:
         mean, covariance = fit_covariance(pool.stored.flatten(1), index, self.device)
         return WindowedFilter(mean, covariance, pool.image_shape, self.patch_size)
-
-    def describe(self) -> dict[str, Any]:
-        """Class, moments, patch size and schedule, as JSON-able data."""
-        return super().describe() | {"patch_size": self.patch_size}
