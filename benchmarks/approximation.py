@@ -18,6 +18,7 @@ from rich.table import Table
 import patchmosaic as pm
 from patchmosaic.data import load
 from patchmosaic.denoisers.approximate import Approximate
+from patchmosaic.denoisers.posterior import Question
 from patchmosaic.denoisers.preview import Preview
 
 TIMES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0)
@@ -104,7 +105,7 @@ def needed(pool, queries, options):
             levels = exact.schedule.noise_level(when)
             totals = []
             for n in range(len(pool)):
-                state = exact._posterior(query, precision, levels, torch.tensor([n]), torch.float32)
+                state = exact._posterior(Question(query, precision, levels, torch.tensor([n]), torch.float32))
                 totals.append(state.m + state.s.log())
             weights = torch.stack(totals).softmax(0)  # (N, B, H, W)
             some = weights > 1e-3 / len(pool)

@@ -18,11 +18,13 @@ from patchmosaic.noise import (
     FlowMatchingSchedule,
     LinearBetaSchedule,
     OffsetCosineSchedule,
+    TabulatedSchedule,
     schedule_from_json,
 )
 
-EVERY = [CosineSchedule(), OffsetCosineSchedule(), LinearBetaSchedule(), EDMSchedule(), FlowMatchingSchedule()]
-VARIANCE_PRESERVING = EVERY[:3]
+DDPM = TabulatedSchedule(tuple(np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))))
+VARIANCE_PRESERVING = [CosineSchedule(), OffsetCosineSchedule(), LinearBetaSchedule(), DDPM]
+EVERY = [*VARIANCE_PRESERVING, EDMSchedule(), FlowMatchingSchedule()]
 GRID = torch.cat([torch.tensor([1e-9, 1e-6, 1e-4], dtype=torch.float64), torch.linspace(0.001, 1, 1000, dtype=torch.float64)])
 
 every_schedule = pytest.mark.parametrize("schedule", EVERY, ids=lambda schedule: type(schedule).__name__)
@@ -84,6 +86,43 @@ def test_linear_beta_is_the_limit_of_ddpm():
     # A product of 1 - beta is an integral up to half a step and the square of beta: both of the order of the largest beta.
     np.testing.assert_allclose(alpha.numpy() ** 2, alpha_bar, atol=0.01 * 0.4)
     np.testing.assert_allclose(np.log(alpha.numpy()[99:] ** 2), np.log(alpha_bar[99:]), rtol=0.02)
+
+
+def test_a_table_is_met_at_its_nodes_and_starts_from_clean_data():
+    table = (0.9, 0.5, 0.2, 0.0)
+    alpha, sigma = TabulatedSchedule(table)(torch.tensor([0, 0.25, 0.5, 0.75, 1], dtype=torch.float64))
+    np.testing.assert_allclose(alpha.numpy() ** 2, [1, *table], atol=1e-15)
+    np.testing.assert_allclose(sigma.numpy() ** 2, [0, 0.1, 0.5, 0.8, 1], atol=1e-15)
+    assert alpha[-1].item() == 0  # and not the cosine of a rounded pi/2
+
+
+def test_a_table_of_cosines_is_the_cosine_schedule_everywhere():
+    """Whose angle is linear in t: the interpolation is then exact, though the table has four entries."""
+    cosine = CosineSchedule()
+    table = TabulatedSchedule(tuple(np.cos(np.pi * np.array([0.25, 0.5, 0.75, 1]) / 2.016) ** 2))
+    for expected, got in zip(cosine(GRID), table(GRID), strict=True):
+        torch.testing.assert_close(got, expected, rtol=0, atol=1e-14)
+    levels = cosine.snr(GRID)
+    torch.testing.assert_close(table.time_of_snr(levels), GRID, rtol=0, atol=1e-12)
+
+
+def test_a_table_is_between_its_nodes_what_a_finer_one_says():
+    """Of a smooth schedule: quadratic in the step of the table, which a thousand entries make small."""
+    smooth = LinearBetaSchedule()
+    errors = []
+    for steps in (100, 200):
+        alpha, _ = smooth(torch.arange(1, steps + 1, dtype=torch.float64) / steps)
+        table = TabulatedSchedule(tuple((alpha**2).tolist()))
+        middles = (torch.arange(steps // 2, steps, dtype=torch.float64) + 0.5) / steps
+        errors.append(float((table.noise_level(middles) / smooth.noise_level(middles) - 1).abs().max()))
+    assert errors[0] / errors[1] == pytest.approx(4, rel=0.1)
+    assert errors[1] / 25 < 5e-5  # of 1,000 entries
+
+
+@pytest.mark.parametrize("table", [(), (1.0, 0.5), (0.5, 0.5), (0.5, 0.6), (0.5, -0.1), (0.5, math.nan), (math.nan,)])
+def test_tables_that_do_not_decrease_are_refused(table):
+    with pytest.raises(NoiseLevelError, match="decrease strictly"):
+        TabulatedSchedule(table)
 
 
 def test_edm_is_the_grid_of_the_paper():
@@ -164,10 +203,20 @@ def test_ratios_below_zero_are_refused(schedule, ratio):
 
 @pytest.mark.parametrize(
     "schedule",
-    [*EVERY, CosineSchedule(2.1), OffsetCosineSchedule(0.02), LinearBetaSchedule(0.2, 15.0), EDMSchedule(0.01, 50.0, 3.0)],
+    [
+        *EVERY,
+        CosineSchedule(2.1),
+        TabulatedSchedule((0.5, 0.0)),
+        OffsetCosineSchedule(0.02),
+        LinearBetaSchedule(0.2, 15.0),
+        EDMSchedule(0.01, 50.0, 3.0),
+    ],
 )
 def test_json_round_trip(schedule):
-    assert schedule_from_json(json.loads(json.dumps(schedule.to_json()))) == schedule
+    record = json.loads(json.dumps(schedule.to_json()))
+    assert record == schedule.to_json()
+    assert schedule_from_json(record) == schedule
+    assert hash(schedule_from_json(record)) == hash(schedule)
 
 
 @pytest.mark.parametrize("record", [{}, {"schedule": "Sine"}, {"schedule": "CosineSchedule", "offset": 0.1}])

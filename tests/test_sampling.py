@@ -24,10 +24,11 @@ from patchmosaic.sampling import (
     teleport,
     uniform_times,
 )
+from schedule_cases import EVERY
 
 SHAPE = (2, 4, 3)
 POOL = ImageSet(torch.rand(6, *SHAPE, generator=torch.Generator().manual_seed(0)) * 2 - 1, [0, 0, 1, 1, 1, 4])
-every_schedule = pytest.mark.parametrize("schedule", [kind() for kind in SCHEDULES.values()], ids=list(SCHEDULES))
+every_schedule = pytest.mark.parametrize("schedule", EVERY, ids=list(SCHEDULES))
 
 
 # Seeds.

@@ -15,7 +15,10 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -172,6 +175,58 @@ class FlowMatchingSchedule(NoiseSchedule):
         return (level / (1 + level)).nan_to_num(nan=1.0)
 
 
+@dataclass(frozen=True)
+class TabulatedSchedule(NoiseSchedule):
+    """The variance-preserving schedule of a network that was trained at T discrete noise levels, made continuous.
+
+        alpha_t = cos phi(t),  sigma_t = sin phi(t),    phi linear between the nodes k / T,  cos² phi(k / T) = alpha_bar_k
+
+    Interpolating the angle keeps alpha² + sigma² = 1 everywhere, and needs no care where the table ends in pure noise
+    (alpha_bar = 0). Before the first node lies clean data, phi(0) = 0.
+
+    Args:
+        alpha_bar: the products of 1 - beta at t = 1/T, 2/T, ..., 1; strictly decreasing in [0, 1). Discrete timestep i of DDPM
+            (Ho et al. 2020, eq. 4, counted from 0) is t = (i + 1) / T.
+
+    Raises:
+        NoiseLevelError: an empty table, or numbers that do not decrease or leave [0, 1).
+    """
+
+    alpha_bar: Sequence[float]
+
+    def __post_init__(self) -> None:
+        table = tuple(float(value) for value in self.alpha_bar)
+        object.__setattr__(self, "alpha_bar", table)
+        # Written so that NaN is refused too.
+        if not table or not table[-1] >= 0 or not all(low < high for high, low in pairwise((1.0, *table))):
+            raise NoiseLevelError(
+                "alpha_bar must decrease strictly, from below 1 to at least 0", got=f"{len(table)} values: {str(table)[:60]}"
+            )
+
+    @cached_property
+    def _angles(self) -> Float64[Tensor, " nodes"]:
+        alpha_bar = torch.tensor((1.0, *self.alpha_bar), dtype=torch.float64)
+        return torch.atan2((1 - alpha_bar).sqrt(), alpha_bar.sqrt())
+
+    def _scales(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        angles, intervals = self._angles.to(t.device), len(self.alpha_bar)
+        node = (t * intervals).long().clamp(0, intervals - 1)
+        angle = torch.lerp(angles[node], angles[node + 1], t * intervals - node)
+        # The cosine of pi/2 is 6e-17, but for rounding 0.
+        return torch.where(angle >= math.pi / 2, torch.zeros_like(t), angle.cos()), angle.sin()
+
+    def _time(self, level: Tensor) -> Tensor:
+        angles, intervals = self._angles.to(level.device), len(self.alpha_bar)
+        angle = level.atan()
+        node = (torch.searchsorted(angles, angle.contiguous(), right=True) - 1).clamp(0, intervals - 1)
+        time: Tensor = (node + (angle - angles[node]) / (angles[node + 1] - angles[node])) / intervals
+        return time
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dictionary, with the table as a list: what is read back from a file is equal to it."""
+        return {"schedule": type(self).__name__, "alpha_bar": list(self.alpha_bar)}
+
+
 def as_times(t: float | Tensor) -> Float64[Tensor, ...]:
     """Times or ratios in float64. A Python number goes there directly: by way of float32 it would be another time."""
     return t.double() if isinstance(t, Tensor) else torch.tensor(t, dtype=torch.float64)
@@ -179,7 +234,14 @@ def as_times(t: float | Tensor) -> Float64[Tensor, ...]:
 
 SCHEDULES: dict[str, type[NoiseSchedule]] = {
     kind.__name__: kind
-    for kind in (CosineSchedule, OffsetCosineSchedule, LinearBetaSchedule, EDMSchedule, FlowMatchingSchedule)
+    for kind in (
+        CosineSchedule,
+        OffsetCosineSchedule,
+        LinearBetaSchedule,
+        EDMSchedule,
+        FlowMatchingSchedule,
+        TabulatedSchedule,
+    )
 }
 
 

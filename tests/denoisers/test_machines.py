@@ -12,7 +12,8 @@ from machine_cases import MACHINES, PATCH, POSTERIOR, images, labelled, noisy, r
 from patchmosaic.data.imageset import ImageSet
 from patchmosaic.errors import MemoryBudgetError
 from patchmosaic.locality import LocalityScale
-from patchmosaic.noise import SCHEDULES, CosineSchedule, EDMSchedule, FlowMatchingSchedule
+from patchmosaic.noise import CosineSchedule, EDMSchedule, FlowMatchingSchedule
+from schedule_cases import EVERY
 
 COSINE = CosineSchedule()
 TIMES = torch.tensor([0.02, 0.05, 0.2, 0.5, 0.9, 1.0], dtype=torch.float64)
@@ -53,7 +54,7 @@ def test_at_every_noise_level_and_patch_size(machine, patch_size, shape, dtype):
 
 @precision
 @every_machine
-@pytest.mark.parametrize("schedule", [kind() for kind in SCHEDULES.values()], ids=lambda schedule: type(schedule).__name__)
+@pytest.mark.parametrize("schedule", EVERY, ids=lambda schedule: type(schedule).__name__)
 def test_on_every_schedule(machine, schedule, dtype):
     pool, times = images(n=4), torch.tensor([0.1, 0.4, 0.99, 1.0], dtype=torch.float64)
     check(machine, pool, noisy(pool, schedule, times, dtype=dtype), schedule, times, 3)

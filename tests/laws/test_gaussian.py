@@ -17,11 +17,12 @@ from patchmosaic.errors import NoiseLevelError
 from patchmosaic.laws import generated_law
 from patchmosaic.noise import SCHEDULES, CosineSchedule, EDMSchedule, FlowMatchingSchedule
 from patchmosaic.sampling import ddim, log_uniform_times, sample, seeds, solve
+from schedule_cases import EVERY
 
 SHAPE = (2, 3, 4)
 D = 24
 LAMBDAS = np.array([0.003, 0.2, 1.0, 7.0])
-every_schedule = pytest.mark.parametrize("schedule", [kind() for kind in SCHEDULES.values()], ids=list(SCHEDULES))
+every_schedule = pytest.mark.parametrize("schedule", EVERY, ids=list(SCHEDULES))
 FAMILIES = {
     "wiener": WienerDenoiser,
     "rank 3": lambda pool, **options: WienerDenoiser(pool, rank=3, **options),

@@ -10,11 +10,13 @@ References:
 
 from __future__ import annotations
 
+import math
+
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 
-from patchmosaic.denoisers.posterior import PosteriorDenoiser
-from patchmosaic.engine.distributed import ALONE, Ranks
+from patchmosaic.denoisers.posterior import PosteriorDenoiser, Question
 from patchmosaic.engine.memory import Footprint
 from patchmosaic.engine.posterior import PosteriorSum
 from patchmosaic.engine.translates import translate_footprint, translate_posterior
@@ -26,13 +28,9 @@ class EquivariantDenoiser(PosteriorDenoiser):
     def _footprint(self) -> Footprint:
         return translate_footprint(self.image_shape)
 
-    def _posterior(
-        self,
-        queries: Tensor,
-        precision: Tensor,
-        levels: Tensor,
-        index: Tensor | None,
-        dtype: torch.dtype,
-        ranks: Ranks = ALONE,
-    ) -> PosteriorSum:
-        return translate_posterior(queries, precision, self._images, index, self.memory_budget, ranks)
+    def places(self, noise_level: float) -> Int64[Tensor, "H W"]:
+        """Every translation."""
+        return torch.full(self.image_shape[1:], math.prod(self.image_shape[1:]))
+
+    def _posterior(self, asked: Question) -> PosteriorSum:
+        return translate_posterior(*self._given(asked), self.memory_budget, asked.ranks, asked.empty)

@@ -10,11 +10,7 @@ References:
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-
-from patchmosaic.denoisers.posterior import PosteriorDenoiser
-from patchmosaic.engine.distributed import ALONE, Ranks
+from patchmosaic.denoisers.posterior import PosteriorDenoiser, Question
 from patchmosaic.engine.memory import Footprint
 from patchmosaic.engine.posterior import PosteriorSum
 from patchmosaic.engine.whole import whole_image_footprint, whole_image_posterior
@@ -26,13 +22,5 @@ class IdealDenoiser(PosteriorDenoiser):
     def _footprint(self) -> Footprint:
         return whole_image_footprint(self.image_shape)
 
-    def _posterior(
-        self,
-        queries: Tensor,
-        precision: Tensor,
-        levels: Tensor,
-        index: Tensor | None,
-        dtype: torch.dtype,
-        ranks: Ranks = ALONE,
-    ) -> PosteriorSum:
-        return whole_image_posterior(queries, precision, self._images, index, dtype, self.memory_budget, ranks)
+    def _posterior(self, asked: Question) -> PosteriorSum:
+        return whole_image_posterior(*self._given(asked), asked.dtype, self.memory_budget, asked.ranks, empty=asked.empty)

@@ -65,7 +65,6 @@ class NetworkDenoiser(Denoiser):
             self.image_shape = (x_t.shape[1], x_t.shape[2], x_t.shape[3])
         return super()._checked(x_t, t, label)
 
-    @torch.no_grad()
     def _denoise(self, x_t: Tensor, t: Tensor, label: Tensor | None) -> Tensor:
         alpha, sigma = (per_sample(scale, x_t) for scale in self.schedule(t))
         if self.prediction in ("eps", "score") and not bool((alpha > 0).all()):
@@ -78,7 +77,8 @@ class NetworkDenoiser(Denoiser):
             raise LabelError("this network is class-conditional", got="no label", hint=f"Give one of {list(self.classes)}.")
         parameter = next(self.module.parameters(), torch.empty(0))
         inputs = (x_t.to(parameter.dtype), self._time(t).to(parameter.dtype), *(() if label is None else (label,)))
-        output = self.module(*inputs)
+        with torch.set_grad_enabled(x_t.requires_grad and torch.is_grad_enabled()):  # by x_t; never for the weights' sake
+            output = self.module(*inputs)
         if output.shape != x_t.shape:
             raise ShapeError("the network must return images of its input's shape", got=tuple(output.shape))
         return _TO_X0[self.prediction](x_t, output.to(x_t), alpha, sigma).clone()

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from patchmosaic.data.imageset import ImageSet
-from patchmosaic.denoisers.posterior import PosteriorDenoiser
-from patchmosaic.engine.distributed import ALONE, Ranks
-from patchmosaic.engine.matching import Rule
+from patchmosaic.denoisers.posterior import PosteriorDenoiser, Question
+from patchmosaic.engine.matching import Rule, admitted_places
 from patchmosaic.engine.memory import DEFAULT_BUDGET, Footprint
 from patchmosaic.engine.patches import patch_footprint, patch_posteriors
 from patchmosaic.engine.posterior import PosteriorSum
@@ -70,47 +69,37 @@ class PatchDenoiser(PosteriorDenoiser):
         for size in patch_sizes:
             self._check_candidates(check_patch_size(size))
         x_t, times, labels = self._checked(x_t, t, label)
-        queries, precision = self._queries(x_t, times)
         x0_hats = x_t.new_zeros(len(patch_sizes), *x_t.shape)
         footprint = patch_footprint(self.image_shape, patch_sizes, self.device)
-        for index, ranks, samples in self._batches(labels, len(x_t), footprint):
-            sums = self._patch_posteriors(queries[samples], precision[samples], tuple(patch_sizes), index, x_t.dtype, ranks)
+        for samples, asked in self._questions(x_t, times, labels, footprint):
+            sums = self._patch_posteriors(asked, tuple(patch_sizes))
             x0_hats[:, samples] = torch.stack([state.mean() for state in sums]).to(x_t)
         return self._ranks.gather(x0_hats)
+
+    def size_at(self, noise_level: float) -> int:
+        """The patch size at sigma / alpha = `noise_level`."""
+        return self.patch_size if isinstance(self.patch_size, int) else self.patch_size(noise_level)
+
+    def places(self, noise_level: float) -> Int64[Tensor, "H W"]:
+        """As many as the rule admits."""
+        return admitted_places(self.rule, self.image_shape[1:], self.size_at(noise_level))
 
     def _footprint(self) -> Footprint:
         return patch_footprint(self.image_shape, self._sizes, self.device)
 
-    def _posterior(
-        self,
-        queries: Tensor,
-        precision: Tensor,
-        levels: Tensor,
-        index: Tensor | None,
-        dtype: torch.dtype,
-        ranks: Ranks = ALONE,
-    ) -> PosteriorSum:
+    def _posterior(self, asked: Question) -> PosteriorSum:
         if isinstance(self.patch_size, int):
-            return self._patch_posteriors(queries, precision, (self.patch_size,), index, dtype, ranks)[0]
-        sizes = torch.tensor([self.patch_size(level) for level in levels.tolist()], device=queries.device)
-        whole = PosteriorSum.empty(len(queries), self.image_shape, per_pixel=True, device=queries.device)
+            return self._patch_posteriors(asked, (self.patch_size,))[0]
+        sizes = torch.tensor([self.patch_size(level) for level in asked.levels.tolist()], device=self.device)
+        whole = asked.empty(len(asked.queries), self.image_shape, True, self.device)
         for size in sizes.unique().tolist():
             here = (sizes == size).nonzero()[:, 0]
-            whole[here] = self._patch_posteriors(queries[here], precision[here], (size,), index, dtype, ranks)[0]
+            whole[here] = self._patch_posteriors(asked[here], (size,))[0]
         return whole
 
-    def _patch_posteriors(
-        self,
-        queries: Tensor,
-        precision: Tensor,
-        patch_sizes: tuple[int, ...],
-        index: Tensor | None,
-        dtype: torch.dtype,
-        ranks: Ranks,
-    ) -> list[PosteriorSum]:
-        return patch_posteriors(
-            queries, precision, self._images, index, self.rule, patch_sizes, dtype, self.memory_budget, ranks
-        )
+    def _patch_posteriors(self, asked: Question, patch_sizes: tuple[int, ...]) -> list[PosteriorSum]:
+        rest = (asked.dtype, self.memory_budget, asked.ranks, asked.empty)
+        return patch_posteriors(*self._given(asked), self.rule, patch_sizes, *rest)
 
     def describe(self) -> dict[str, Any]:
         """Class, pool, schedule and patch size, as JSON-able data."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch
@@ -21,11 +21,38 @@ from patchmosaic.data.imageset import ImageSet
 from patchmosaic.denoisers.base import Denoiser, samples_by_label
 from patchmosaic.engine.distributed import ALONE, Ranks
 from patchmosaic.engine.memory import DEFAULT_BUDGET, Footprint
-from patchmosaic.engine.posterior import PosteriorSum
+from patchmosaic.engine.posterior import Empty, PosteriorSum
 from patchmosaic.errors import DataError
 from patchmosaic.noise import CosineSchedule, NoiseSchedule
 
 SomePosterior = TypeVar("SomePosterior", bound="PosteriorDenoiser")
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a machine is asked: the posterior of some queries over some images of its pool.
+
+    Attributes:
+        queries: (B, C, H, W), y = x_t / alpha_t.
+        precision: (B,), gamma = (alpha_t / sigma_t)².
+        levels: (B,), sigma_t / alpha_t.
+        index: the images that count; None for all.
+        dtype: float32, with float64 where that is not enough, or float64.
+        ranks: those that hold the pool between them.
+        empty: makes the state to be filled.
+    """
+
+    queries: Float64[Tensor, "B C H W"]
+    precision: Float64[Tensor, " B"]
+    levels: Float64[Tensor, " B"]
+    index: Int64[Tensor, " n"] | None
+    dtype: torch.dtype
+    ranks: Ranks = ALONE
+    empty: Empty = PosteriorSum.empty
+
+    def __getitem__(self, samples: Tensor) -> Question:
+        """The same of some of the queries."""
+        return replace(self, queries=self.queries[samples], precision=self.precision[samples], levels=self.levels[samples])
 
 
 class PosteriorDenoiser(Denoiser):
@@ -70,39 +97,26 @@ class PosteriorDenoiser(Denoiser):
         """Bytes that `_posterior` needs."""
 
     @abstractmethod
-    def _posterior(
-        self,
-        queries: Tensor,
-        precision: Tensor,
-        levels: Tensor,
-        index: Tensor | None,
-        dtype: torch.dtype,
-        ranks: Ranks = ALONE,
-    ) -> PosteriorSum:
-        """The posterior of each query over the images at `index` of all `ranks`; `levels` (B,) are sigma_t / alpha_t."""
+    def _posterior(self, asked: Question) -> PosteriorSum:
+        """The answer."""
 
     def _denoise(self, x_t: Tensor, t: Tensor, label: Tensor | None) -> Tensor:
         x0_hat = torch.zeros_like(x_t)
-        queries, precision = self._queries(x_t, t)
-        levels = self.schedule.noise_level(t)
-        for index, ranks, samples in self._batches(label, len(x_t), self._footprint()):
-            posterior = self._posterior(queries[samples], precision[samples], levels[samples], index, x_t.dtype, ranks)
-            x0_hat[samples] = self._image(posterior.mean()).to(x_t)
+        for samples, asked in self._questions(x_t, t, label, self._footprint()):
+            x0_hat[samples] = self._image(self._posterior(asked).mean()).to(x_t)
         return self._ranks.gather(x0_hat)
 
     def _image(self, mean: Tensor) -> Tensor:
         """x0_hat (B, C, H, W) from the mean of the posterior: itself, where that is a posterior of pixels."""
         return mean
 
-    def _batches(
-        self, label: Tensor | None, count: int, footprint: Footprint
-    ) -> Iterator[tuple[Int64[Tensor, " n"] | None, Ranks, Int64[Tensor, " b"]]]:
-        """Samples to be done together: of one label, and few enough for the memory budget.
-
-        Each with the images that they may match, and the ranks to merge with: where this one holds no image of the class,
-        another image stands in and counts for nothing.
-        """
-        for value, everyone in samples_by_label(label, count, self.device):
+    def _questions(
+        self, x_t: Tensor, t: Tensor, label: Tensor | None, footprint: Footprint, empty: Empty = PosteriorSum.empty
+    ) -> Iterator[tuple[Int64[Tensor, " b"], Question]]:
+        """Samples to be done together, with what to ask of them: of one label, and few enough for the memory budget."""
+        whole = Question(*self._queries(x_t, t), self.schedule.noise_level(t), None, x_t.dtype, empty=empty)
+        # Where this rank holds no image of the class, another image stands in and counts for nothing.
+        for value, everyone in samples_by_label(label, len(x_t), self.device):
             samples = self._ranks.of_team(everyone)
             if len(samples) == 0:
                 continue
@@ -115,7 +129,15 @@ class PosteriorDenoiser(Denoiser):
             # Ranks hold different numbers of images, but must cut a batch alike.
             agreed = int(ranks.least(torch.tensor(most, device=self.device)))
             for batch in samples.split(agreed):
-                yield index, ranks, batch
+                yield batch, replace(whole[batch], index=index, ranks=ranks)
+
+    def places(self, noise_level: float) -> Int64[Tensor, "H W"]:
+        """In how many places of a training image each pixel may find its match, at sigma / alpha = `noise_level`."""
+        return torch.ones(self.image_shape[1:], dtype=torch.int64)
+
+    def _given(self, asked: Question) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """What every posterior of the engine begins with: queries, precision, images, index."""
+        return asked.queries, asked.precision, self._images, asked.index
 
     def _queries(self, x_t: Tensor, t: Tensor) -> tuple[Float64[Tensor, "B C H W"], Float64[Tensor, " B"]]:
         """(y, gamma), in float64 so that nothing of x_t is lost to the division.

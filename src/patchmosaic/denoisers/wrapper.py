@@ -10,7 +10,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from patchmosaic.denoisers.base import Denoiser
-from patchmosaic.denoisers.posterior import PosteriorDenoiser
+from patchmosaic.denoisers.posterior import PosteriorDenoiser, Question
 from patchmosaic.engine.posterior import PosteriorSum
 from patchmosaic.errors import PatchMosaicError
 
@@ -62,5 +62,6 @@ class Wrapper(Denoiser):
         """What the machine makes of the images at `index`; in the precision of `x_t` unless `dtype` is given."""
         if self.machine._ranks.world > 1:
             raise PatchMosaicError("a machine spread over processes answers for its whole pool only", got="some images of it")
-        queries, precision = self.machine._queries(x_t, t)
-        return self.machine._posterior(queries, precision, self.schedule.noise_level(t), index, dtype or x_t.dtype)
+        return self.machine._posterior(
+            Question(*self.machine._queries(x_t, t), self.schedule.noise_level(t), index, dtype or x_t.dtype)
+        )

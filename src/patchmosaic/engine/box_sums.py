@@ -20,9 +20,10 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
+from patchmosaic.engine.belief import TracedSum, of_images, traced
 from patchmosaic.engine.matching import Match, Rule, Shift, shifts
 from patchmosaic.engine.memory import WIDEST, Footprint, StoredImages, pool_blocks
-from patchmosaic.engine.posterior import PosteriorSum
+from patchmosaic.engine.posterior import Empty, PosteriorSum
 
 
 def box_sum_posteriors(
@@ -34,24 +35,27 @@ def box_sum_posteriors(
     patch_sizes: tuple[int, ...],
     memory_budget: int,
     window: Float64[Tensor, "P P"] | None = None,
+    empty: Empty = PosteriorSum.empty,
 ) -> list[PosteriorSum]:
     """For each patch size, the posterior of every pixel over the centres of its patches, in the dtype of `queries`.
 
     Args:
         window: how much each offset counts, where not all count alike; then P is the only patch size.
+        empty: the state to fill.
 
     Raises:
         MemoryBudgetError: `memory_budget` bytes do not hold one image against one query.
     """
     shape, device = queries.shape[1:], queries.device
     rows, columns = ([shift.to(device) for shift in shifts(rule, side, patch_sizes)] for side in shape[1:])
-    states = [PosteriorSum.empty(len(queries), shape, per_pixel=True, device=device) for _ in patch_sizes]
+    states = [empty(len(queries), shape, True, device) for _ in patch_sizes]
     count = len(images) if index is None else len(index)
     footprint = box_sum_footprint(shape, len(states), 0 if window is None else len(window))
     block_size = footprint.images_at_once(len(queries), count, memory_budget, device)
     weights = None if window is None else window.tolist()
-    for block in pool_blocks(images, index, block_size, queries.dtype):
-        _add_block(states, queries, precision.to(queries.dtype), block, rows, columns, weights)
+    numbers = torch.arange(len(images), device=device) if index is None else index
+    for block, images_of in zip(pool_blocks(images, index, block_size, queries.dtype), numbers.split(block_size), strict=True):
+        _add_block(states, queries, precision.to(queries.dtype), block, images_of, rows, columns, weights)
     return states
 
 
@@ -73,6 +77,7 @@ def _add_block(
     queries: Tensor,
     gamma: Tensor,
     block: Tensor,
+    images_of: Tensor,
     rows: Sequence[Shift],
     columns: Sequence[Shift],
     window: list[list[float]] | None,
@@ -83,6 +88,7 @@ def _add_block(
     scale = -0.5 / math.log(2) * gamma[:, None, None, None]
     floor = math.log2(torch.finfo(block.dtype).tiny)
     block = block.permute(1, 2, 3, 0).contiguous()  # (C, H, W, n)
+    traces = {place: _BlockTrace(state, block, images_of) for place, state in enumerate(states) if isinstance(state, TracedSum)}
     for down in rows:
         for across in columns:
             if not any(row and column for row, column in zip(down.matches, across.matches, strict=True)):
@@ -91,7 +97,7 @@ def _add_block(
             energy = (block[:, down.pool, across.pool] - seen).square_()  # (b, C, h, w, n)
             energy = energy.sum(1) if energy.shape[1] > 1 else energy.squeeze(1)  # (b, h, w, n)
             energy *= scale
-            for state, row, column in zip(states, down.matches, across.matches, strict=True):
+            for place, (state, row, column) in enumerate(zip(states, down.matches, across.matches, strict=True)):
                 if row is None or column is None:
                     continue
                 log_weights = (  # (b, o, o', n)
@@ -102,7 +108,35 @@ def _add_block(
                 centres = block[:, row.centre, column.centre]  # (C, o, o', n)
                 v = torch.stack([(weights * values).sum(-1) for values in centres], 1)
                 part = PosteriorSum(m.double() * math.log(2), weights.sum(-1).double(), v.double())
-                state.merge_(part.pixels(row.kept, column.kept), row.query, column.query)
+                part = part.pixels(row.kept, column.kept)
+                if place in traces:
+                    part = traces[place].part(part, log_weights, row, column)
+                state.merge_(part, row.query, column.query)
+    for trace in traces.values():
+        trace.close()
+
+
+class _BlockTrace:
+    """A block's part of a traced state: what the patches of an image weigh together shows when all displacements are done."""
+
+    def __init__(self, state: TracedSum, block: Tensor, images_of: Tensor) -> None:
+        self.state, self.images_of = state, images_of
+        self.pixels = block.shape[1:3]
+        shape = (len(state.m), len(images_of), *self.pixels)
+        self.images = torch.full(shape, -math.inf, dtype=torch.float64, device=block.device)  # log-weights
+
+    def part(self, part: PosteriorSum, log_weights: Tensor, row: Match, column: Match) -> TracedSum:
+        """The part of one displacement, of log-weights (b, o, o', n) in powers of two."""
+        nats = log_weights[:, row.kept[:, None], column.kept].movedim(-1, 1).double() * math.log(2)  # (b, n, k, k')
+        here = (..., row.query[:, None], column.query)
+        self.images[here] = torch.logaddexp(self.images[here], nats)
+        place = (row.centre.start + row.kept)[:, None] * self.pixels[1] + column.centre.start + column.kept
+        source = self.images_of[:, None, None] * math.prod(self.pixels) + place
+        return traced(part, nats, source, self.state.top.shape[1], torch.zeros_like(part.m))
+
+    def close(self) -> None:
+        """Tell the state what each image weighed."""
+        self.state.image_squares += of_images(self.images, self.state.m).nan_to_num(0.0)
 
 
 def _box_sum(energy: Tensor, axis: int, match: Match) -> Tensor:

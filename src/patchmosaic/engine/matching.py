@@ -82,6 +82,15 @@ def admitted_pairs(rule: Rule, shape: Sequence[int], patch_size: int) -> int:
     return max(1, math.prod(max(0, side - 2 * beyond) for side in shape), *(side - 2 * beyond for side in shape))
 
 
+def admitted_places(rule: Rule, shape: Sequence[int], patch_size: int) -> Int64[Tensor, "H W"]:
+    """How many positions of one training image each pixel may match; `shape` is (H, W)."""
+    rows, columns = (
+        _admitted(rule, torch.arange(side)[:, None], torch.arange(side).expand(side, side), side, patch_size // 2).sum(1)
+        for side in shape
+    )
+    return rows[:, None] * columns
+
+
 def _inside(rows: Tensor, side: int, radius: int) -> Tensor:
     return (rows >= radius) & (rows < side - radius)
 

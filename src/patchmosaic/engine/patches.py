@@ -17,7 +17,7 @@ from patchmosaic.engine.distributed import ALONE, Ranks
 from patchmosaic.engine.matching import Rule
 from patchmosaic.engine.memory import Footprint, StoredImages
 from patchmosaic.engine.native.posteriors import instruction_set, native_footprint, native_posteriors, read_off
-from patchmosaic.engine.posterior import PosteriorSum
+from patchmosaic.engine.posterior import Empty, PosteriorSum
 from patchmosaic.engine.precision import exact, log_weight_error
 
 
@@ -31,6 +31,7 @@ def patch_posteriors(
     dtype: torch.dtype,
     memory_budget: int,
     ranks: Ranks = ALONE,
+    empty: Empty = PosteriorSum.empty,
 ) -> list[PosteriorSum]:
     """For each patch size, the posterior of every pixel over the centres of the patches that it may match.
 
@@ -41,6 +42,7 @@ def patch_posteriors(
         patch_sizes: odd, and small enough for the rule to admit a patch.
         dtype: float32, with float64 where that is not enough, or float64.
         ranks: those whose posteriors are merged; whether float32 is enough shows in the whole only.
+        empty: the state to fill.
 
     Raises:
         MemoryBudgetError: `memory_budget` bytes do not hold one image against one query.
@@ -50,16 +52,16 @@ def patch_posteriors(
         sizes = tuple(patch_sizes[answer] for answer in answers)
         instructions = _native(queries.device)
         if instructions:
-            states = native_posteriors(queries, precision, images, index, rule, sizes, instructions)
+            states = native_posteriors(queries, precision, images, index, rule, sizes, instructions, empty)
             merged = [ranks.merge(state) for state in states]
             answers_and_errors = [read_off(state, queries, precision, size) for state, size in zip(merged, sizes, strict=True)]
             return [answer for answer, _ in answers_and_errors], [error for _, error in answers_and_errors]
-        if _runs_triton(queries.device):
+        if _runs_triton(queries.device) and empty == PosteriorSum.empty:  # it traces nothing
             from patchmosaic.engine.triton_patches import triton_patch_posteriors
 
             states = triton_patch_posteriors(queries, precision, images, index, rule, sizes, memory_budget)
         else:
-            states = box_sum_posteriors(queries, precision, images, index, rule, sizes, memory_budget)
+            states = box_sum_posteriors(queries, precision, images, index, rule, sizes, memory_budget, empty=empty)
         states = [ranks.merge(state) for state in states]
         return states, [state.rounding_error(log_weight_error(state, queries, precision)) for state in states]
 

@@ -12,14 +12,20 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
 FLOAT32_ROUNDOFF = 2.0**-24
+
+SomeSum = TypeVar("SomeSum", bound="PosteriorSum")
+
+# (batch, image_shape, per_pixel, device) -> an empty state: what is to be kept, plain sums or a TracedSum.
+Empty = Callable[[int, Sequence[int], bool, torch.device], "PosteriorSum"]
 
 
 @dataclass
@@ -45,37 +51,47 @@ class PosteriorSum:
         m = torch.full(cells, -math.inf, dtype=torch.float64, device=device)
         return cls(m, torch.zeros_like(m), m.new_zeros(batch, channels, height, width))
 
-    def __getitem__(self, samples: Tensor | slice) -> PosteriorSum:
+    def __getitem__(self: SomeSum, samples: Tensor | slice) -> SomeSum:
         """The state of some of the queries."""
-        return PosteriorSum(self.m[samples], self.s[samples], self.v[samples])
+        return type(self)(*(part[samples] for part in self._parts()))
 
     def __setitem__(self, samples: Tensor | slice, other: PosteriorSum) -> None:
         """Replace the state of some of the queries."""
-        self.m[samples], self.s[samples], self.v[samples] = other.m, other.s, other.v
+        for mine, theirs in zip(self._parts(), other._parts(), strict=True):
+            mine[samples] = theirs
 
-    def pixels(self, rows: Tensor, columns: Tensor) -> PosteriorSum:
+    def pixels(self: SomeSum, rows: Tensor, columns: Tensor) -> SomeSum:
         """The state of the pixels (rows[i], columns[j])."""
-        at = (rows[:, None], columns)
-        return PosteriorSum(self.m[:, *at], self.s[:, *at], self.v[:, :, *at])
+        return type(self)(*(part[..., rows[:, None], columns] for part in self._parts()))
 
-    def merge_(self, other: PosteriorSum, rows: Tensor | None = None, columns: Tensor | None = None) -> PosteriorSum:
+    def merge_(self: SomeSum, other: SomeSum, rows: Tensor | None = None, columns: Tensor | None = None) -> SomeSum:
         """Add the candidates of `other`, in place.
 
         With `rows` (h',) and `columns` (w',), `other` speaks of the pixels (rows[i], columns[j]) only.
         """
+        here = None if rows is None or columns is None else (..., rows[:, None], columns)
         mine = self if rows is None or columns is None else self.pixels(rows, columns)
-        m = torch.maximum(mine.m, other.m)
+        for field, merged in zip(fields(self), mine.merged(other)._parts(), strict=True):
+            if here is None:
+                setattr(self, field.name, merged)
+            else:
+                getattr(self, field.name)[here] = merged
+        return self
+
+    def merged(self, other: PosteriorSum) -> PosteriorSum:
+        """The state after the candidates of both."""
+        m, old, new = self._peak(other)
+        return PosteriorSum(m, self.s * old + other.s * new, self.v * old[:, None] + other.v * new[:, None])
+
+    def _peak(self, other: PosteriorSum) -> tuple[Tensor, Tensor, Tensor]:
+        """The largest log-weight of both, and what it leaves of the weights of each."""
+        m = torch.maximum(self.m, other.m)
         # Where neither side has a candidate yet, -inf - -inf would be NaN: any finite peak gives weight 0.
         peak = torch.where(m == -math.inf, torch.zeros_like(m), m)
-        old, new = torch.exp(mine.m - peak), torch.exp(other.m - peak)
-        s = mine.s * old + other.s * new
-        v = mine.v * old[:, None] + other.v * new[:, None]
-        if rows is None or columns is None:
-            self.m, self.s, self.v = m, s, v
-        else:
-            at = (rows[:, None], columns)
-            self.m[:, *at], self.s[:, *at], self.v[:, :, *at] = m, s, v
-        return self
+        return m, torch.exp(self.m - peak), torch.exp(other.m - peak)
+
+    def _parts(self) -> list[Tensor]:
+        return [getattr(self, field.name) for field in fields(self)]
 
     def mean(self) -> Float64[Tensor, "B C H W"]:
         """The softmax average of everything added so far."""

@@ -15,9 +15,10 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
+from patchmosaic.engine.belief import TracedSum, of_images, traced
 from patchmosaic.engine.distributed import ALONE, Ranks
 from patchmosaic.engine.memory import WIDEST, Footprint, StoredImages, pool_blocks
-from patchmosaic.engine.posterior import PosteriorSum
+from patchmosaic.engine.posterior import Empty, PosteriorSum
 
 
 def translate_footprint(image_shape: Sequence[int]) -> Footprint:
@@ -33,8 +34,9 @@ def translate_posterior(
     index: Int64[Tensor, " n"] | None,
     memory_budget: int,
     ranks: Ranks = ALONE,
+    empty: Empty = PosteriorSum.empty,
 ) -> PosteriorSum:
-    """The posterior of each query over every image (at `index`) in every circular translation.
+    """The posterior of each query over every image (at `index`) in every circular translation, in a state made by `empty`.
 
     Raises:
         MemoryBudgetError: `memory_budget` bytes do not hold one image against one query.
@@ -44,9 +46,10 @@ def translate_posterior(
     count = len(images) if index is None else len(index)
     footprint = translate_footprint(queries.shape[1:])
     block_size = footprint.images_at_once(len(queries), count, memory_budget, queries.device)
-    whole = PosteriorSum.empty(len(queries), (channels, height, width), per_pixel=False, device=queries.device)
+    whole = empty(len(queries), (channels, height, width), False, queries.device)
     spectra = torch.fft.rfft2(queries.double())  # (B, C, H, W/2+1)
-    for block in pool_blocks(images, index, block_size, torch.float64):
+    numbers = torch.arange(len(images), device=queries.device) if index is None else index
+    for block, images_of in zip(pool_blocks(images, index, block_size, torch.float64), numbers.split(block_size), strict=True):
         norms = block.square().sum((1, 2, 3))  # (n,)
         transformed = torch.fft.rfft2(block)  # (n, C, H, W/2+1)
         for sample, spectrum in enumerate(spectra):
@@ -57,6 +60,12 @@ def translate_posterior(
             product = (torch.fft.rfft2(weights)[:, None] * transformed).sum(0)  # (C, H, W/2+1)
             average = torch.fft.irfft2(product, s=size)
             part = PosteriorSum(m.view(1, 1, 1), weights.sum().view(1, 1, 1), average[None])
+            if isinstance(whole, TracedSum):
+                shifts = torch.arange(height * width, device=queries.device)
+                source = (images_of[:, None] * height * width + shifts).flatten()[:, None, None]
+                flat = log_weights.flatten(1)  # (n, HW)
+                each = of_images(flat.logsumexp(1)[None, :, None, None], part.m)
+                part = traced(part, flat.flatten()[None, :, None, None], source, whole.top.shape[1], each)
             here = slice(sample, sample + 1)
             whole[here] = whole[here].merge_(part)
     return ranks.merge(whole)

@@ -16,9 +16,10 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
+from patchmosaic.engine.belief import TracedSum, traced
 from patchmosaic.engine.distributed import ALONE, Ranks
 from patchmosaic.engine.memory import WIDEST, Footprint, StoredImages, pool_blocks
-from patchmosaic.engine.posterior import FLOAT32_ROUNDOFF, PosteriorSum
+from patchmosaic.engine.posterior import FLOAT32_ROUNDOFF, Empty, PosteriorSum
 from patchmosaic.engine.precision import exact
 
 
@@ -31,6 +32,7 @@ def whole_image_posterior(
     memory_budget: int,
     ranks: Ranks = ALONE,
     seen: Float64[Tensor, "D r"] | None = None,
+    empty: Empty = PosteriorSum.empty,
 ) -> PosteriorSum:
     """The posterior of each query over the images of the pool (those at `index`), in O(B N C H W) multiply-adds.
 
@@ -38,13 +40,14 @@ def whole_image_posterior(
         dtype: float32, with float64 where that is not enough, or float64.
         ranks: those whose posteriors are merged; whether float32 is enough shows in the whole only.
         seen: U, orthonormal columns: all that is seen of an image. By default everything.
+        empty: the state to fill.
 
     Raises:
         MemoryBudgetError: `memory_budget` bytes do not hold one image against one query.
     """
 
     def one_pass(queries: Tensor, precision: Tensor, answers: Sequence[int]) -> tuple[list[PosteriorSum], list[Tensor]]:
-        state, error = _one_pass(queries, precision, images, index, memory_budget, ranks, seen)
+        state, error = _one_pass(queries, precision, images, index, memory_budget, ranks, seen, empty)
         return [state], [state.rounding_error(error)]
 
     return exact(one_pass, 1, queries, precision, dtype)[0]
@@ -90,15 +93,17 @@ def _one_pass(
     memory_budget: int,
     ranks: Ranks,
     seen: Tensor | None,
+    empty: Empty,
 ) -> tuple[PosteriorSum, Tensor]:
     shape = queries.shape[1:]
     count = len(images) if index is None else len(index)
     block_size = whole_image_footprint(shape).images_at_once(len(queries), count, memory_budget, queries.device)
-    whole = PosteriorSum.empty(len(queries), shape, per_pixel=False, device=queries.device)
+    whole = empty(len(queries), shape, False, queries.device)
     largest = torch.zeros((), dtype=queries.dtype, device=queries.device)
     gamma = precision[:, None].to(queries.dtype)
     keys = queries.flatten(1) if seen is None else queries.flatten(1) @ seen.to(queries.dtype)  # (B, CHW) or (B, r)
-    for block in pool_blocks(images, index, block_size, queries.dtype):
+    numbers = torch.arange(len(images), device=queries.device) if index is None else index
+    for block, images_of in zip(pool_blocks(images, index, block_size, queries.dtype), numbers.split(block_size), strict=True):
         flat = block.flatten(1)  # (n, CHW)
         norms = flat.square().sum(1)  # (n,)
         largest = torch.maximum(largest, norms.amax())
@@ -114,6 +119,9 @@ def _one_pass(
             weights.sum(1).double()[:, None, None],
             (weights @ flat).double().view(-1, *shape),
         )
+        if isinstance(whole, TracedSum):
+            source = images_of[:, None, None] * math.prod(shape[1:])
+            part = traced(part, log_weights[..., None, None], source, whole.top.shape[1])
         whole.merge_(part)
     largest = -ranks.least(-largest)
     lengths = queries.flatten(1).norm(dim=1)

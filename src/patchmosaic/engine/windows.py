@@ -16,11 +16,12 @@ from jaxtyping import Bool, Float64, Int64, Shaped
 from torch import Tensor
 from torch.nn import functional
 
+from patchmosaic.engine.belief import TracedSum, traced
 from patchmosaic.engine.box_sums import box_sum_posteriors
 from patchmosaic.engine.distributed import ALONE, Ranks
 from patchmosaic.engine.matching import Rule
 from patchmosaic.engine.memory import WIDEST, Footprint, StoredImages, pool_blocks
-from patchmosaic.engine.posterior import PosteriorSum
+from patchmosaic.engine.posterior import Empty, PosteriorSum
 from patchmosaic.engine.precision import exact, log_weight_error
 from patchmosaic.engine.whole import float32_products
 
@@ -37,6 +38,7 @@ def window_posterior(
     dtype: torch.dtype,
     memory_budget: int,
     ranks: Ranks = ALONE,
+    empty: Empty = PosteriorSum.empty,
 ) -> PosteriorSum:
     """The posterior of each query, seen through each window, over the images (at `index`) seen through the same.
 
@@ -46,6 +48,7 @@ def window_posterior(
             (H - h + 1) (W - w + 1) such corners, and as many windows; with (1, 1), one a pixel, which it returns.
         dtype: float32, with float64 where that is not enough, or float64.
         ranks: those whose posteriors are merged; whether float32 is enough shows in the whole only.
+        empty: the state to fill.
 
     Returns:
         m, s: (B, H - h + 1, W - w + 1), v: (B, C h w, H - h + 1, W - w + 1), the patches as `torch.nn.functional.fold` wants
@@ -57,7 +60,7 @@ def window_posterior(
     heaviest = float(windows.max())
 
     def one_pass(queries: Tensor, precision: Tensor, answers: Sequence[int]) -> tuple[list[PosteriorSum], list[Tensor]]:
-        state = ranks.merge(_one_pass(queries, precision, images, index, windows, value_size, memory_budget))
+        state = ranks.merge(_one_pass(queries, precision, images, index, windows, value_size, memory_budget, empty))
         return [state], [state.rounding_error(log_weight_error(state, queries, precision, heaviest))]
 
     return exact(one_pass, 1, queries, precision, dtype)[0]
@@ -85,18 +88,21 @@ def _one_pass(
     windows: Tensor,
     value_size: tuple[int, int],
     memory_budget: int,
+    empty: Empty,
 ) -> PosteriorSum:
     channels, height, width = queries.shape[1:]
     rows, columns = height - value_size[0] + 1, width - value_size[1] + 1
     value_shape = (channels * math.prod(value_size), rows, columns)
-    whole = PosteriorSum.empty(len(queries), value_shape, per_pixel=True, device=queries.device)
+    whole = empty(len(queries), value_shape, True, queries.device)
     count = len(images) if index is None else len(index)
     footprint = window_footprint(queries.shape[1:], value_size)
     block_size = footprint.images_at_once(len(queries), count, memory_budget, queries.device)
     scale = -0.5 * precision.to(queries.dtype)[:, None, None]
     floor = math.log(torch.finfo(queries.dtype).tiny)  # as in `box_sums`: below the smallest normal number exp is slow
     each = torch.arange(columns, device=queries.device)
-    for block in pool_blocks(images, index, block_size, queries.dtype):
+    numbers = torch.arange(len(images), device=queries.device) if index is None else index
+    places = torch.arange(rows * columns, device=queries.device).view(rows, columns)
+    for block, images_of in zip(pool_blocks(images, index, block_size, queries.dtype), numbers.split(block_size), strict=True):
         energy = (block.flatten(2) - queries.flatten(2)[:, None]).square_().sum(2)  # (b, n, pixels)
         energy *= scale
         values = functional.unfold(block, value_size).unflatten(2, (rows, columns))  # (n, C h w, rows, columns)
@@ -106,7 +112,11 @@ def _one_pass(
             m = log_weights.amax(1)
             weights = (log_weights - m[:, None]).clamp_min_(floor).exp_()
             v = torch.stack([(weights * value).sum(1) for value in values[:, :, some].unbind(1)], 1)
-            whole.merge_(PosteriorSum(m.double(), weights.sum(1).double(), v.double()), some, each)
+            part = PosteriorSum(m.double(), weights.sum(1).double(), v.double())
+            if isinstance(whole, TracedSum):
+                source = images_of[:, None, None] * height * width + places[some]
+                part = traced(part, log_weights, source, whole.top.shape[1])
+            whole.merge_(part, some, each)
     return whole
 
 
@@ -140,6 +150,7 @@ def soft_patch_posterior(
     dtype: torch.dtype,
     memory_budget: int,
     ranks: Ranks = ALONE,
+    empty: Empty = PosteriorSum.empty,
 ) -> PosteriorSum:
     """`patches.patch_posteriors` with a window that weighs its offsets: the posterior of every pixel over patch centres.
 
@@ -150,7 +161,7 @@ def soft_patch_posterior(
     """
 
     def one_pass(queries: Tensor, precision: Tensor, answers: Sequence[int]) -> tuple[list[PosteriorSum], list[Tensor]]:
-        sums = box_sum_posteriors(queries, precision, images, index, rule, (len(window),), memory_budget, window)
+        sums = box_sum_posteriors(queries, precision, images, index, rule, (len(window),), memory_budget, window, empty)
         state = ranks.merge(sums[0])
         return [state], [state.rounding_error(log_weight_error(state, queries, precision, float(window.max())))]
 

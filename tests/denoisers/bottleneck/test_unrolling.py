@@ -11,8 +11,8 @@ from patchmosaic.denoisers.bottleneck import (
     ManifoldDenoiser,
     Sphere,
 )
-from patchmosaic.noise import SCHEDULES
 from patchmosaic.sampling import sample, seeds
+from schedule_cases import EVERY
 
 POOL = ImageSet(torch.rand(12, 1, 2, 2, generator=torch.Generator().manual_seed(0)) * 2 - 1)
 BOTTLENECKS = {
@@ -23,7 +23,7 @@ BOTTLENECKS = {
 
 
 @pytest.mark.parametrize("bottleneck", BOTTLENECKS)
-@pytest.mark.parametrize("schedule", [kind() for kind in SCHEDULES.values()], ids=lambda schedule: type(schedule).__name__)
+@pytest.mark.parametrize("schedule", EVERY, ids=lambda schedule: type(schedule).__name__)
 def test_ddim_unrolls(bottleneck, schedule):
     """Acceptance 19: x_n / sigma_n = x_T / sigma_T + sum_j D_j (alpha_{j+1} / sigma_{j+1} - alpha_j / sigma_j), 1e-12."""
     trajectory = sample(BOTTLENECKS[bottleneck](schedule), seeds(5, (1, 2, 2)).double() * schedule.prior_std(), 12)

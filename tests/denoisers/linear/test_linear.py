@@ -15,10 +15,11 @@ from patchmosaic.denoisers import (
 from patchmosaic.errors import LabelError, PatchMosaicError, PatchSizeError, ValueRangeError
 from patchmosaic.noise import SCHEDULES, CosineSchedule, EDMSchedule
 from patchmosaic.sampling import ddim, seeds
+from schedule_cases import EVERY
 
 SHAPE = (2, 4, 3)
 D = 24
-every_schedule = pytest.mark.parametrize("schedule", [kind() for kind in SCHEDULES.values()], ids=list(SCHEDULES))
+every_schedule = pytest.mark.parametrize("schedule", EVERY, ids=list(SCHEDULES))
 
 
 def pool(n=30, seed=0, shape=SHAPE, labels=None):

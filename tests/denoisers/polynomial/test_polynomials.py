@@ -15,6 +15,7 @@ from patchmosaic.engine import oracle
 from patchmosaic.errors import PatchMosaicError, ValueRangeError
 from patchmosaic.noise import SCHEDULES, CosineSchedule, EDMSchedule, FlowMatchingSchedule
 from patchmosaic.sampling import sample, seeds
+from schedule_cases import EVERY
 
 FAMILIES = {
     "exact": ExactPolynomialDenoiser,
@@ -35,7 +36,7 @@ def noisy(n=5):
 
 
 @every_family
-@pytest.mark.parametrize("schedule", [kind() for kind in SCHEDULES.values()], ids=list(SCHEDULES))
+@pytest.mark.parametrize("schedule", EVERY, ids=list(SCHEDULES))
 def test_degree_1_is_the_wiener_denoiser(build, schedule):
     """Acceptance 9, at 1e-10."""
     denoiser = build(ImageSet(points()), 1, schedule=schedule, limit=1e6)

@@ -1,5 +1,6 @@
 // The kernel against a brute force of its own, to be compiled with sanitizers: see test_sanitizers.py.
 #include <cmath>
+#include <functional>
 #include <cstdio>
 #include <random>
 #include <vector>
@@ -61,10 +62,17 @@ double worst_difference(const Case& c, std::mt19937& random) {
     task.bytes = images.data(), task.start = 0, task.stop = N;
     task.rule = c.rule, task.patch_size = c.patch_size, task.skip = 80.0, task.threads = 2;
     task.m = m.data(), task.s = s.data(), task.v = v.data();
-    if (C == 1)
-        PATCHMOSAIC_ISA::Patches<double, 1>(task).add();
+    const int keep = 3;
+    std::vector<double> surprise(H * W, 0.0), squares(H * W, 0.0), image_squares(H * W, 0.0), top(H * W * keep, -INFINITY);
+    std::vector<int64_t> source(H * W * keep, -1);
+    const bool trace = random() % 2;
+    if (trace) {
+        task.trace = {keep, surprise.data(), squares.data(), image_squares.data(), top.data(), source.data()};
+        PATCHMOSAIC_ISA::Patches<double, 0, true>(task).add();
+    } else if (C == 1)
+        PATCHMOSAIC_ISA::Patches<double, 1, false>(task).add();
     else
-        PATCHMOSAIC_ISA::Patches<double, 0>(task).add();  // any number of channels
+        PATCHMOSAIC_ISA::Patches<double, 0, false>(task).add();  // any number of channels
 
     auto phi = [&](int n, int ch, int r, int col) { return double(float(images[((n * C + ch) * H + r) * W + col]) / 127.5f - 1.0f); };
     const auto down = window(H, radius, torus), right = window(W, radius, torus);
@@ -100,6 +108,14 @@ double worst_difference(const Case& c, std::mt19937& random) {
                 mean += std::exp(logs[i] - peak) * values[i];
             }
             worst = std::max(worst, std::fabs(mean / total - v[p * W + a] / s[p * W + a]));
+            if (!trace) continue;
+            double square = 0.0, farther = 0.0;
+            for (double log : logs) square += std::exp(2 * (log - peak)), farther += std::exp(log - peak) * (peak - log);
+            const int i = p * W + a;
+            worst = std::max(worst, std::fabs(square / total / total - squares[i] / s[i] / s[i]));
+            worst = std::max(worst, std::fabs(farther / total + std::log(total) + peak - surprise[i] / s[i] - std::log(s[i]) - m[i]));
+            std::sort(logs.begin(), logs.end(), std::greater<>());
+            for (int k = 0; k < std::min(keep, int(logs.size())); ++k) worst = std::max(worst, std::fabs(logs[k] - top[i * keep + k]));
         }
     }
     return worst;

@@ -18,8 +18,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from patchmosaic.data.imageset import ImageSet
-from patchmosaic.denoisers.posterior import PosteriorDenoiser
-from patchmosaic.engine.distributed import ALONE, Ranks
+from patchmosaic.denoisers.posterior import PosteriorDenoiser, Question
 from patchmosaic.engine.memory import DEFAULT_BUDGET, Footprint
 from patchmosaic.engine.moments import fit_gaussian
 from patchmosaic.engine.posterior import PosteriorSum
@@ -70,17 +69,9 @@ class LinearEncoderDenoiser(PosteriorDenoiser):
     def _footprint(self) -> Footprint:
         return whole_image_footprint(self.image_shape)
 
-    def _posterior(
-        self,
-        queries: Tensor,
-        precision: Tensor,
-        levels: Tensor,
-        index: Tensor | None,
-        dtype: torch.dtype,
-        ranks: Ranks = ALONE,
-    ) -> PosteriorSum:
-        seen = self.axes.to(queries.device)
-        return whole_image_posterior(queries, precision, self._images, index, dtype, self.memory_budget, ranks, seen)
+    def _posterior(self, asked: Question) -> PosteriorSum:
+        seen = self.axes.to(self.device)
+        return whole_image_posterior(*self._given(asked), asked.dtype, self.memory_budget, asked.ranks, seen, asked.empty)
 
     def describe(self) -> dict[str, Any]:
         """Class, pool, schedule and encoder, as JSON-able data."""

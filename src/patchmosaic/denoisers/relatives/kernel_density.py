@@ -8,14 +8,11 @@ Its samples follow p_n * N(0, h² I): training images with noise on them, the si
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from patchmosaic.data.imageset import ImageSet
-from patchmosaic.denoisers.posterior import PosteriorDenoiser
-from patchmosaic.engine.distributed import ALONE, Ranks
+from patchmosaic.denoisers.posterior import PosteriorDenoiser, Question
 from patchmosaic.engine.memory import DEFAULT_BUDGET, Footprint
 from patchmosaic.engine.posterior import PosteriorSum
 from patchmosaic.engine.whole import whole_image_footprint, whole_image_posterior
@@ -51,20 +48,13 @@ class KernelDensityDenoiser(PosteriorDenoiser):
     def _footprint(self) -> Footprint:
         return whole_image_footprint(self.image_shape)
 
-    def _posterior(
-        self,
-        queries: Tensor,
-        precision: Tensor,
-        levels: Tensor,
-        index: Tensor | None,
-        dtype: torch.dtype,
-        ranks: Ranks = ALONE,
-    ) -> PosteriorSum:
-        known = precision * self.bandwidth**2  # h² / L²
-        state = whole_image_posterior(queries, precision / (1 + known), self._images, index, dtype, self.memory_budget, ranks)
+    def _posterior(self, asked: Question) -> PosteriorSum:
+        known = asked.precision * self.bandwidth**2  # h² / L²
+        blurred = replace(asked, precision=asked.precision / (1 + known))
+        state = whole_image_posterior(*self._given(blurred), asked.dtype, self.memory_budget, asked.ranks, empty=asked.empty)
         # Each candidate stands for all of its blurred images: its value is their mean given y.
         known = known[:, None, None, None]
-        return PosteriorSum(state.m, state.s, (state.v + known * queries * state.s[:, None]) / (1 + known))
+        return replace(state, v=(state.v + known * asked.queries * state.s[:, None]) / (1 + known))
 
     def describe(self) -> dict[str, Any]:
         """Class, pool, schedule and bandwidth, as JSON-able data."""

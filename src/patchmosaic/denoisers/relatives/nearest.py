@@ -8,11 +8,11 @@ cell, and the sample is the image nearest to x_T / alpha_T, in any number of ste
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from dataclasses import replace
 
-from patchmosaic.denoisers.posterior import PosteriorDenoiser
-from patchmosaic.engine.distributed import ALONE, Ranks
+import torch
+
+from patchmosaic.denoisers.posterior import PosteriorDenoiser, Question
 from patchmosaic.engine.memory import Footprint
 from patchmosaic.engine.posterior import PosteriorSum
 from patchmosaic.engine.whole import whole_image_footprint, whole_image_posterior
@@ -26,15 +26,7 @@ class NearestDenoiser(PosteriorDenoiser):
     def _footprint(self) -> Footprint:
         return whole_image_footprint(self.image_shape)
 
-    def _posterior(
-        self,
-        queries: Tensor,
-        precision: Tensor,
-        levels: Tensor,
-        index: Tensor | None,
-        dtype: torch.dtype,
-        ranks: Ranks = ALONE,
-    ) -> PosteriorSum:
-        sharpest = torch.where(precision > 0, SHARPEST, precision)
+    def _posterior(self, asked: Question) -> PosteriorSum:
+        sharpest = replace(asked, precision=torch.where(asked.precision > 0, SHARPEST, asked.precision))
         # In float64 always: the smallest differences decide.
-        return whole_image_posterior(queries, sharpest, self._images, index, torch.float64, self.memory_budget, ranks)
+        return whole_image_posterior(*self._given(sharpest), torch.float64, self.memory_budget, asked.ranks, empty=asked.empty)

@@ -19,8 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from patchmosaic.data.imageset import ImageSet
-from patchmosaic.denoisers.posterior import PosteriorDenoiser
-from patchmosaic.engine.distributed import ALONE, Ranks
+from patchmosaic.denoisers.posterior import PosteriorDenoiser, Question
 from patchmosaic.engine.memory import DEFAULT_BUDGET, Footprint
 from patchmosaic.engine.posterior import PosteriorSum
 from patchmosaic.engine.windows import patches, window_footprint, window_posterior
@@ -73,18 +72,10 @@ class PatchCompositeDenoiser(PosteriorDenoiser):
         needs = [window_footprint(self.image_shape, self._cut(size)) for size in sizes]
         return Footprint(max(n.pair for n in needs), max(n.query for n in needs), max(n.image for n in needs))
 
-    def _posterior(
-        self,
-        queries: Tensor,
-        precision: Tensor,
-        levels: Tensor,
-        index: Tensor | None,
-        dtype: torch.dtype,
-        ranks: Ranks = ALONE,
-    ) -> PosteriorSum:
-        size = self._size(float(levels[0]))  # that of all: see `_denoise`
-        windows = patches(size, *self.image_shape[1:]).to(queries.device)
-        return window_posterior(queries, precision, self._images, index, windows, size, dtype, self.memory_budget, ranks)
+    def _posterior(self, asked: Question) -> PosteriorSum:
+        size = self._size(float(asked.levels[0]))  # that of all: see `_denoise`
+        windows = patches(size, *self.image_shape[1:]).to(self.device)
+        return window_posterior(*self._given(asked), windows, size, asked.dtype, self.memory_budget, asked.ranks, asked.empty)
 
     def _image(self, mean: Tensor) -> Tensor:
         """The average of overlapping patches."""

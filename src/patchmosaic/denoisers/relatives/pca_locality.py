@@ -16,6 +16,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -24,8 +25,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from patchmosaic.data.imageset import ImageSet
-from patchmosaic.denoisers.posterior import PosteriorDenoiser
-from patchmosaic.engine.distributed import ALONE, Ranks
+from patchmosaic.denoisers.posterior import PosteriorDenoiser, Question
 from patchmosaic.engine.memory import DEFAULT_BUDGET, Footprint
 from patchmosaic.engine.moments import Gaussian, fit_gaussian
 from patchmosaic.engine.posterior import PosteriorSum
@@ -89,22 +89,14 @@ class PCALocalityDenoiser(PosteriorDenoiser):
         channels, height, width = self.image_shape
         return window_footprint((1, channels * height, width))
 
-    def _posterior(
-        self,
-        queries: Tensor,
-        precision: Tensor,
-        levels: Tensor,
-        index: Tensor | None,
-        dtype: torch.dtype,
-        ranks: Ranks = ALONE,
-    ) -> PosteriorSum:
-        pixels = queries.flatten(1, 2)[:, None]  # (B, 1, C H, W)
-        whole = PosteriorSum.empty(len(queries), pixels.shape[1:], per_pixel=True, device=queries.device)
-        for gamma in precision.unique():
-            here = (precision == gamma).nonzero()[:, 0]
-            windows = self.windows(float(gamma)).to(queries.device)
+    def _posterior(self, asked: Question) -> PosteriorSum:
+        asked = replace(asked, queries=asked.queries.flatten(1, 2)[:, None])  # (B, 1, C H, W)
+        whole = asked.empty(len(asked.queries), asked.queries.shape[1:], True, self.device)
+        for gamma in asked.precision.unique():
+            here = (asked.precision == gamma).nonzero()[:, 0]
+            windows = self.windows(float(gamma)).to(self.device)
             whole[here] = window_posterior(
-                pixels[here], precision[here], self._images, index, windows, (1, 1), dtype, self.memory_budget, ranks
+                *self._given(asked[here]), windows, (1, 1), asked.dtype, self.memory_budget, asked.ranks, asked.empty
             )
         return whole
 

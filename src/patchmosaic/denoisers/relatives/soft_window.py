@@ -18,14 +18,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from patchmosaic.data.imageset import ImageSet
-from patchmosaic.denoisers.posterior import PosteriorDenoiser
+from patchmosaic.denoisers.posterior import PosteriorDenoiser, Question
 from patchmosaic.engine.box_sums import box_sum_footprint
-from patchmosaic.engine.distributed import ALONE, Ranks
-from patchmosaic.engine.matching import Rule
+from patchmosaic.engine.matching import Rule, admitted_places
 from patchmosaic.engine.memory import DEFAULT_BUDGET, Footprint
 from patchmosaic.engine.posterior import PosteriorSum
 from patchmosaic.engine.windows import placed, soft_patch_posterior, window_footprint, window_posterior
@@ -74,6 +73,10 @@ class SoftWindowDenoiser(PosteriorDenoiser):
         """The window at sigma / alpha."""
         return self.windows[self._nearest(noise_level)]
 
+    def places(self, noise_level: float) -> Int64[Tensor, "H W"]:
+        """As many as the rule admits."""
+        return admitted_places(self.rule, self.image_shape[1:], len(self.at_level(noise_level)))
+
     def _nearest(self, noise_level: float) -> float:
         asked = math.log(min(max(noise_level, 1 / LARGEST_NOISE_LEVEL), LARGEST_NOISE_LEVEL))
         return min(self.windows, key=lambda level: abs(math.log(level) - asked))
@@ -83,26 +86,18 @@ class SoftWindowDenoiser(PosteriorDenoiser):
             return window_footprint(self.image_shape)
         return box_sum_footprint(self.image_shape, 1, max(len(window) for window in self.windows.values()))
 
-    def _posterior(
-        self,
-        queries: Tensor,
-        precision: Tensor,
-        levels: Tensor,
-        index: Tensor | None,
-        dtype: torch.dtype,
-        ranks: Ranks = ALONE,
-    ) -> PosteriorSum:
-        whole = PosteriorSum.empty(len(queries), self.image_shape, per_pixel=True, device=queries.device)
-        nearest = torch.tensor([self._nearest(level) for level in levels.tolist()], dtype=torch.float64)
+    def _posterior(self, asked: Question) -> PosteriorSum:
+        whole = asked.empty(len(asked.queries), self.image_shape, True, self.device)
+        nearest = torch.tensor([self._nearest(level) for level in asked.levels.tolist()], dtype=torch.float64)
         for level in nearest.unique().tolist():
-            here = (nearest == level).nonzero()[:, 0].to(queries.device)
-            window = self.windows[level].to(queries.device)
-            question = (queries[here], precision[here], self._images, index)
+            here = (nearest == level).nonzero()[:, 0].to(self.device)
+            window = self.windows[level].to(self.device)
+            given, rest = self._given(asked[here]), (asked.dtype, self.memory_budget, asked.ranks, asked.empty)
             if self.rule == "same position":
                 windows = placed(window, *self.image_shape[1:])
-                whole[here] = window_posterior(*question, windows, (1, 1), dtype, self.memory_budget, ranks)
+                whole[here] = window_posterior(*given, windows, (1, 1), *rest)
             else:
-                whole[here] = soft_patch_posterior(*question, self.rule, window, dtype, self.memory_budget, ranks)
+                whole[here] = soft_patch_posterior(*given, self.rule, window, *rest)
         return whole
 
     def describe(self) -> dict[str, Any]:

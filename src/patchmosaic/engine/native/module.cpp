@@ -85,7 +85,12 @@ int64_t add_patches(
     const std::string& instructions,
     Array<double, 3> m,
     Array<double, 3> s,
-    Array<double, 4> v) {
+    Array<double, 4> v,
+    nb::object surprise,
+    nb::object squares,
+    nb::object image_squares,
+    nb::object top,
+    nb::object source) {
     const int64_t B = queries.shape(0), C = queries.shape(1), H = queries.shape(2), W = queries.shape(3);
     Task<T> task{};
     task.queries = queries.data();
@@ -123,23 +128,44 @@ int64_t add_patches(
     task.rule = rule_named(rule);
     task.patch_size = patch_size, task.skip = skip, task.threads = threads;
     task.m = m.data(), task.s = s.data(), task.v = v.data();
+    Array<double, 3> spread[3];
+    Array<double, 4> top_of_each;
+    Array<int64_t, 4> source_of_each;
+    if (!top.is_none()) {
+        const nb::object given[3] = {surprise, squares, image_squares};
+        for (int i = 0; i < 3; ++i) {
+            spread[i] = nb::cast<Array<double, 3>>(given[i]);
+            const bool fits = int64_t(spread[i].shape(0)) == B && int64_t(spread[i].shape(1)) == H && int64_t(spread[i].shape(2)) == W;
+            require(fits, "surprise, squares and image_squares must be (B, H, W)");
+        }
+        top_of_each = nb::cast<Array<double, 4>>(top), source_of_each = nb::cast<Array<int64_t, 4>>(source);
+        const int64_t keep = int64_t(top_of_each.shape(3));
+        require(keep > 0, "at least one patch must be kept");
+        const int64_t expected[4] = {B, H, W, keep};
+        for (int i = 0; i < 4; ++i)
+            require(int64_t(top_of_each.shape(i)) == expected[i] && int64_t(source_of_each.shape(i)) == expected[i], "top and source must be (B, H, W, keep)");
+        task.trace = {int(keep), spread[0].data(), spread[1].data(), spread[2].data(), top_of_each.data(), source_of_each.data()};
+    }
     nb::gil_scoped_release release;
     return dispatch(task, instructions);
 }
 
 }  // namespace
 
+template <class T>
+void define_add_patches(nb::module_& module) {
+    module.def("add_patches", &add_patches<T>, "Add the patches of some images to the sums (m, s, v), in place; see engine/native/__init__.py.",
+        nb::arg("queries").noconvert(), nb::arg("precision").noconvert(), nb::arg("refine").noconvert(), nb::arg("centre").noconvert(),
+        nb::arg("images").noconvert(), nb::arg("index").none(), nb::arg("start"), nb::arg("stop"), nb::arg("rule"), nb::arg("patch_size"),
+        nb::arg("skip"), nb::arg("threads"), nb::arg("instructions"), nb::arg("m").noconvert(), nb::arg("s").noconvert(),
+        nb::arg("v").noconvert(), nb::arg("surprise") = nb::none(), nb::arg("squares") = nb::none(), nb::arg("image_squares") = nb::none(),
+        nb::arg("top") = nb::none(), nb::arg("source") = nb::none());
+}
+
 NB_MODULE(_patches, module) {
     module.def("instruction_sets", &instruction_sets, "What this processor can run, best first.");
-    const char* text = "Add the patches of some images to the sums (m, s, v), in place; see engine/native/__init__.py.";
-    module.def("add_patches", &add_patches<float>, text, nb::arg("queries").noconvert(), nb::arg("precision").noconvert(),
-        nb::arg("refine").noconvert(), nb::arg("centre").noconvert(), nb::arg("images").noconvert(), nb::arg("index").none(), nb::arg("start"), nb::arg("stop"), nb::arg("rule"), nb::arg("patch_size"),
-        nb::arg("skip"), nb::arg("threads"), nb::arg("instructions"), nb::arg("m").noconvert(), nb::arg("s").noconvert(),
-        nb::arg("v").noconvert());
-    module.def("add_patches", &add_patches<double>, text, nb::arg("queries").noconvert(), nb::arg("precision").noconvert(),
-        nb::arg("refine").noconvert(), nb::arg("centre").noconvert(), nb::arg("images").noconvert(), nb::arg("index").none(), nb::arg("start"), nb::arg("stop"), nb::arg("rule"), nb::arg("patch_size"),
-        nb::arg("skip"), nb::arg("threads"), nb::arg("instructions"), nb::arg("m").noconvert(), nb::arg("s").noconvert(),
-        nb::arg("v").noconvert());
+    define_add_patches<float>(module);
+    define_add_patches<double>(module);
 }
 
 }  // namespace patchmosaic

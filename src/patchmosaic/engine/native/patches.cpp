@@ -5,10 +5,11 @@ namespace patchmosaic::PATCHMOSAIC_ISA {
 
 template <class T>
 int64_t add(const Task<T>& task) {
+    if (task.trace.keep) return Patches<T, 0, true>(task).add();
     switch (task.channels) {
-        case 1: return Patches<T, 1>(task).add();
-        case 3: return Patches<T, 3>(task).add();
-        default: return Patches<T, 0>(task).add();
+        case 1: return Patches<T, 1, false>(task).add();
+        case 3: return Patches<T, 3, false>(task).add();
+        default: return Patches<T, 0, false>(task).add();
     }
 }
 

@@ -55,22 +55,85 @@ class Buffer {  // aligned and zeroed
 };
 
 // ---------------------------------------------------------------------------------------------------------------------------------
-// What the pixels of one query have learnt: the least distance met, and relative to it the sums of weights and of weighted values:
-// the channels of the patches' centres, and the sum of their squares, which tells how widely they differ. A sum is kept for each lane, in T while few weights are added, and over all lanes in float64 for good.
+// The `keep` nearest patches of each pixel, nearest first; of equally near ones those with the smaller number.
 
-template <class T, int CHANNELS>
+class Nearest {
+  public:
+    Nearest(int keep, int64_t pixels) : keep_(keep), distance_(pixels * keep), source_(pixels * keep) {}
+
+    // Begin with the distances of those that the caller knows already: whoever is farther need not be looked at.
+    void open(int64_t pixel, double base, const double* log_weights) {
+        for (int i = 0; i < keep_; ++i) {
+            distance_[pixel * keep_ + i] = -log_weights[i] * log2_e - base;
+            source_[pixel * keep_ + i] = known;
+        }
+    }
+
+    double farthest(int64_t pixel) const { return distance_[(pixel + 1) * keep_ - 1]; }
+
+    void add(int64_t pixel, double distance, int64_t source) {
+        double* distances = distance_ + pixel * keep_;
+        int64_t* sources = source_ + pixel * keep_;
+        if (!before(distance, source, distances[keep_ - 1], sources[keep_ - 1])) return;
+        int at = keep_ - 1;
+        for (; at > 0 && before(distance, source, distances[at - 1], sources[at - 1]); --at)
+            distances[at] = distances[at - 1], sources[at] = sources[at - 1];
+        distances[at] = distance, sources[at] = source;
+    }
+
+    // Sort those that are new into a caller's list, which holds log-weights.
+    void merge(int64_t pixel, double base, const Trace& trace) const {
+        double* log_weights = trace.top + pixel * keep_;
+        int64_t* sources = trace.source + pixel * keep_;
+        for (int i = 0; i < keep_; ++i) {
+            const int64_t source = source_[pixel * keep_ + i];
+            const double log_weight = -(distance_[pixel * keep_ + i] + base) / log2_e;
+            if (source == known || !before(-log_weight, source, -log_weights[keep_ - 1], sources[keep_ - 1])) continue;
+            int at = keep_ - 1;
+            for (; at > 0 && before(-log_weight, source, -log_weights[at - 1], sources[at - 1]); --at)
+                log_weights[at] = log_weights[at - 1], sources[at] = sources[at - 1];
+            log_weights[at] = log_weight, sources[at] = source;
+        }
+    }
+
+  private:
+    static constexpr int64_t known = -1;
+
+    static bool before(double a, int64_t a_source, double b, int64_t b_source) { return a < b || (a == b && a_source < b_source); }
+
+    int keep_;
+    Buffer<double> distance_;
+    Buffer<int64_t> source_;
+};
+
+// ---------------------------------------------------------------------------------------------------------------------------------
+// What the pixels of one query have learnt: the least distance met, and relative to it the sums of weights and of weighted values:
+// the channels of the patches' centres, and the sum of their squares, which tells how widely they differ. A sum is kept for each lane,
+// in T while few weights are added, and over all lanes in float64 for good. Traced, it also learns how the weights are spread: their
+// squares, their distances, and the square of what each image's patches weigh together; and who the nearest are.
+
+template <class T, int CHANNELS, bool TRACE>
 class Belief {
     static constexpr int L = Lanes<T>::count;
 
   public:
     static constexpr T nothing = std::numeric_limits<T>::max() / 4;  // no patch met yet
 
-    Belief(int channels, int64_t pixels)
-        : channels_(channels), sums_(2 + channels), pixels_(pixels), least_(pixels), now_(pixels * sums_ * L), past_least_(pixels), past_(pixels * sums_) {}
+    Belief(int channels, int64_t pixels, int keep)
+        : channels_(channels),
+          sums_((TRACE ? 4 : 2) + channels),
+          pixels_(pixels),
+          least_(pixels),
+          now_(pixels * sums_ * L),
+          past_least_(pixels),
+          past_(pixels * sums_),
+          of_images_(TRACE ? pixels : 0),
+          nearest_(keep, TRACE ? pixels : 0) {}
 
     T& least(int64_t pixel) { return least_[pixel]; }
-    // The weight, then the value of each channel, then the sum of squares.
+    // The weight, then the value of each channel, then the sum of squares; traced, the squared weight and the weighted distance.
     T* sums(int64_t pixel) { return now_ + pixel * sums_ * L; }
+    Nearest& nearest() { return nearest_; }
 
     // Begin where an earlier sum ended; `base` is what the distances of each pixel are short of.
     void open(const double* m, const double* base) {
@@ -85,8 +148,14 @@ class Belief {
         for (int64_t pixel = 0; pixel < pixels_; ++pixel) {
             T* fresh = sums(pixel);
             double* kept = past_ + pixel * sums_;
-            const double fade = std::exp2(double(least_[pixel]) - past_least_[pixel]);
+            const double nearer = past_least_[pixel] - double(least_[pixel]), fade = std::exp2(-nearer);
             past_least_[pixel] = double(least_[pixel]);
+            if constexpr (TRACE) {
+                kept[channels_ + 2] *= fade;  // and once more below
+                kept[channels_ + 3] += nearer * kept[0];
+                double& of_images = of_images_[pixel] *= fade * fade;
+                for (int lane = 0; lane < lanes; ++lane) of_images += double(fresh[lane]) * double(fresh[lane]);
+            }
             for (int slot = 0; slot < sums_; ++slot) {
                 double sum = 0;
                 for (int lane = 0; lane < lanes; ++lane) sum += double(fresh[slot * L + lane]);
@@ -96,13 +165,20 @@ class Belief {
         }
     }
 
-    // Add all to the sums of a caller (see PosteriorSum.merge_), whose values are not centred.
-    void merge(const double* base, const T* centre, double* m, double* s, double* v) const {
+    // Add all to the sums of a caller (see PosteriorSum.merged and TracedSum.merged), whose values are not centred.
+    void merge(const double* base, const T* centre, double* m, double* s, double* v, const Trace& trace) const {
         for (int64_t pixel = 0; pixel < pixels_; ++pixel) {
             const double* kept = past_ + pixel * sums_;
+            if constexpr (TRACE) nearest_.merge(pixel, base[pixel], trace);
             if (kept[0] == 0) continue;
             const double mine = -(past_least_[pixel] + base[pixel]) / log2_e, peak = std::max(m[pixel], mine);
             const double theirs_fade = std::exp(m[pixel] - peak), mine_fade = std::exp(mine - peak);
+            if constexpr (TRACE) {
+                const double farther = s[pixel] > 0 ? (peak - m[pixel]) * s[pixel] : 0;
+                trace.surprise[pixel] = (trace.surprise[pixel] + farther) * theirs_fade + (kept[channels_ + 3] / log2_e + (peak - mine) * kept[0]) * mine_fade;
+                trace.squares[pixel] = trace.squares[pixel] * theirs_fade * theirs_fade + kept[channels_ + 2] * mine_fade * mine_fade;
+                trace.image_squares[pixel] = trace.image_squares[pixel] * theirs_fade * theirs_fade + of_images_[pixel] * mine_fade * mine_fade;
+            }
             m[pixel] = peak;
             s[pixel] = s[pixel] * theirs_fade + kept[0] * mine_fade;
             double squares = kept[1 + channels_];
@@ -119,18 +195,19 @@ class Belief {
     int channels_, sums_;
     int64_t pixels_;
     Buffer<T> least_, now_;
-    Buffer<double> past_least_, past_;
+    Buffer<double> past_least_, past_, of_images_;
+    Nearest nearest_;
 };
 
 // ---------------------------------------------------------------------------------------------------------------------------------
 // The kernel. CHANNELS = 0 reads the number of channels at run time.
 
-template <class T, int CHANNELS>
+template <class T, int CHANNELS, bool TRACE>
 class Patches {
     using V = vec<T>;
     static constexpr int L = Lanes<T>::count;
     static constexpr int width = 8;  // of a band
-    static constexpr T nothing = Belief<T, CHANNELS>::nothing, never = std::numeric_limits<T>::infinity();
+    static constexpr T nothing = Belief<T, CHANNELS, TRACE>::nothing, never = std::numeric_limits<T>::infinity();
 
     // Displacements of columns that slide together: pixel a of the query meets the columns a + shift, and the `count` - 1 next, for
     // `length` pixels from `first` on.
@@ -264,12 +341,16 @@ class Patches {
               zeros(C * at.pixels_),
               line(size_t(std::max(H, W)) * L) {
             for (const Query& query : at.queries_) {
-                beliefs.emplace_back(C, at.pixels_);
+                beliefs.emplace_back(C, at.pixels_, task.trace.keep);
                 const int64_t b = int64_t(beliefs.size()) - 1;
                 beliefs[b].open(task.m + b * at.pixels_, query.base);
+                if constexpr (TRACE)
+                    for (int64_t pixel = 0; pixel < at.pixels_; ++pixel)
+                        beliefs[b].nearest().open(pixel, query.base[pixel], traced(b).top + pixel * task.trace.keep);
             }
             const int64_t met = std::max(1, at.rows_.inner()) * std::max(1, at.columns_.inner());
-            settle_every = std::max<int64_t>(1, terms_in_float / met);
+            // Traced after every group: a lane's sum is then that of one image.
+            settle_every = TRACE ? 1 : std::max<int64_t>(1, terms_in_float / met);
         }
 
         // The images from `first` to `last`, at most L of them, meet every query.
@@ -291,13 +372,21 @@ class Patches {
         void merge() {
             for (int64_t b = 0; b < task.batch; ++b) {
                 beliefs[b].settle();
-                beliefs[b].merge(at.queries_[b].base, task.centre, task.m + b * at.pixels_, task.s + b * at.pixels_, task.v + b * (C + 1) * at.pixels_);
+                beliefs[b].merge(at.queries_[b].base, task.centre, task.m + b * at.pixels_, task.s + b * at.pixels_, task.v + b * (C + 1) * at.pixels_, traced(b));
             }
         }
 
         int64_t kept = 0;
 
       private:
+        // What is traced of a query.
+        Trace traced(int64_t b) const {
+            const Trace& all = task.trace;
+            const int64_t from = b * at.pixels_;
+            if (!TRACE) return all;
+            return {all.keep, all.surprise + from, all.squares + from, all.image_squares + from, all.top + from * all.keep, all.source + from * all.keep};
+        }
+
         // ---- the images: pixels of 16 side by side, and half the squares of their patches
 
         void read(int64_t first, int64_t last) {
@@ -305,6 +394,7 @@ class Patches {
             const int64_t size = C * at.pixels_;
             for (int lane = 0; lane < L; ++lane) {
                 const int64_t n = std::min(first + lane, last - 1), image = task.index ? task.index[n] : n;
+                image_of[lane] = image;
                 from_bytes[lane] = task.bytes ? task.bytes + image * size : nullptr;
                 from_floats[lane] = task.floats ? task.floats + image * size : nullptr;
             }
@@ -467,7 +557,7 @@ class Patches {
                     distance[d] = load(half + d * L) * scale - sum[d];
                     if (WHOLE || d < count) least = smaller<T>(distance[d], least);
                 }
-                if (any_at_most(least, splat(belief->least(pixel) + now->reach[pixel]))) absorb<WHOLE>(pixel, q, b, count, distance, least);
+                if (any_at_most(least, splat(reach(pixel)))) absorb<WHOLE>(pixel, q, b, count, distance, least);
                 if (++i == length) return;
                 for (int d = 0; d < width; ++d) sum[d] += load(enters + d * L) - load(leaves + d * L);
                 leaves += width * L, enters += width * L;
@@ -503,12 +593,18 @@ class Patches {
                     const int64_t pixel = int64_t(p) * W + a;
                     V distance[width];
                     distance[0] = load(own_half_square + (int64_t(q) * W + a) * L) * now->scale - sum;
-                    if (any_at_most(distance[0], splat(belief->least(pixel) + now->reach[pixel]))) absorb<false>(pixel, q, a, 1, distance, distance[0]);
+                    if (any_at_most(distance[0], splat(reach(pixel)))) absorb<false>(pixel, q, a, 1, distance, distance[0]);
                 }
             }
         }
 
         // ---- the streamed softmax of a pixel
+
+        // The farthest that a patch may seem and count, or be among the nearest.
+        INLINE T reach(int64_t pixel) const {
+            const T least = belief->least(pixel), beyond = now->reach[pixel];
+            return TRACE ? std::max(least + beyond, T(belief->nearest().farthest(pixel) - task.skip * log2_e) + beyond) : least + beyond;
+        }
 
         // The patches round row q and `count` columns from b on are at `distance` from the window of a pixel, the nearest of each image at
         // `least`, and one is near enough to count.
@@ -521,22 +617,28 @@ class Patches {
                 const T shift = T(now->square[pixel] - double(origin));
                 for (int d = 0; d < width; ++d) distance[d] += shift;
                 least += shift;
-                if (any_at_most(least, splat(known - origin + weighty + now->error)) && !crowded(count, distance, std::min(known - origin, lowest(least)))) {
+                if (any_at_most(least, splat(sharp(pixel, known - origin, origin))) && (TRACE || !crowded(count, distance, std::min(known - origin, lowest(least))))) {
                     V exact[width];  // of its own, so that `distance` stays in registers
                     std::copy_n(distance, width, exact);
                     origin = refine(pixel, q, b, count, exact, least, origin);
                     std::copy_n(exact, width, distance);
                 }
+                if (!TRACE && !any_at_most(least, splat(known - origin + slack))) return;
+            }
+            if constexpr (TRACE) {
+                remember(pixel, q, b, count, distance, origin);
                 if (!any_at_most(least, splat(known - origin + slack))) return;
             }
             constexpr int held = CHANNELS + 1;
             T* sums = belief->sums(pixel);
-            V weight = load(sums), value[held];
+            V weight = load(sums), value[held], squares{}, distances{};
+            if constexpr (TRACE) squares = load(sums + (C + 2) * L), distances = load(sums + (C + 3) * L);
             for (int c = 0; CHANNELS && c < held; ++c) value[c] = load(sums + (1 + c) * L);
             T nearest = known;
             if (any_at_most(least, splat(known - origin))) {
                 belief->least(pixel) = nearest = origin + lowest(least);
                 const V fade = exp2<T>(splat(nearest - known));
+                if constexpr (TRACE) squares *= fade * fade, distances = fade * (distances + (known - nearest) * weight);
                 weight *= fade;
                 each_channel(sums, value, [&](int, V sum) { return sum * fade; });
             }
@@ -548,6 +650,7 @@ class Patches {
                 ++kept;
                 const V w = exp2<T>(nearest - distance[d]);
                 weight += w;
+                if constexpr (TRACE) squares += w * w, distances += w * (distance[d] - nearest);
                 each_channel(sums, value, [&](int c, V sum) { return sum + w * load(centres + c * apart + d * L); });
             };
             V farthest = distance[0];
@@ -561,7 +664,27 @@ class Patches {
                     if ((WHOLE || d < count) && any_at_most(distance[d], limit)) weigh(d);
             }
             store(sums, weight);
+            if constexpr (TRACE) store(sums + (C + 2) * L, squares), store(sums + (C + 3) * L, distances);
             for (int c = 0; CHANNELS && c < held; ++c) store(sums + (1 + c) * L, value[c]);
+        }
+
+        // How far a patch may seem and have its distance computed anew; `nearest` and the answer are told from an origin.
+        INLINE T sharp(int64_t pixel, T nearest, T origin) const {
+            const T weighs = nearest + weighty;
+            if (!TRACE) return now->error + weighs;
+            // Not infinite: what may not be matched is infinitely far and stays so.
+            return std::min(now->error + std::max(weighs, T(belief->nearest().farthest(pixel) - double(origin))), std::numeric_limits<T>::max());
+        }
+
+        // Patches that are among the nearest so far.
+        NOINLINE void remember(int64_t pixel, int q, int b, int count, const V (&distance)[width], T origin) {
+            Nearest& nearest = belief->nearest();
+            for (int d = 0; d < count; ++d) {
+                if (!any_at_most(distance[d], splat(T(nearest.farthest(pixel) - double(origin))))) continue;
+                const int64_t place = int64_t(q) * W + column(b + d);
+                for (int lane = 0; lane < lanes; ++lane)
+                    if (distance[d][lane] < never) nearest.add(pixel, double(origin) + double(distance[d][lane]), image_of[lane] * at.pixels_ + place);
+            }
         }
 
         // Whether so many patches weigh nearly as much as the nearest that their errors average out.
@@ -577,7 +700,7 @@ class Patches {
         NOINLINE T refine(int64_t pixel, int q, int b, int count, V (&distance)[width], V& least, T from) {
             const T known = belief->least(pixel), nearest = std::min(known - from, lowest(least));
             const T origin = known < nothing ? known : nearest;
-            const V limit = splat(nearest + weighty + now->error);
+            const V limit = splat(sharp(pixel, nearest, from));
             least = splat(never);
             for (int d = 0; d < count; ++d) {
                 if (any_at_most(distance[d], limit)) {
@@ -636,18 +759,19 @@ class Patches {
         const int C, H, W;
         const uint8_t* from_bytes[L];
         const float* from_floats[L];
+        int64_t image_of[L];
         Buffer<T> images;           // and the sums of the squares of their channels: (C + 1, H, stride, L)
         Buffer<T> half_square;      // of the patch round each pixel: (H, stride, L)
         Buffer<T> own_half_square;  // the same for pixels that match their own place: (H, W, L)
         Buffer<T> products;         // V: (columns, width, L)
         Buffer<T> zeros;            // (C, H, W)
         Buffer<T> line;             // what slides: (longer side, L)
-        std::vector<Belief<T, CHANNELS>> beliefs;
+        std::vector<Belief<T, CHANNELS, TRACE>> beliefs;
         int lanes = 0;  // that hold an image
         int64_t groups = 0, settle_every;
         // Of the query at hand:
         const Query* now = nullptr;
-        Belief<T, CHANNELS>* belief = nullptr;
+        Belief<T, CHANNELS, TRACE>* belief = nullptr;
     };
 
     const Task<T>& task_;

@@ -13,16 +13,19 @@ import os
 import time
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
+from patchmosaic.engine.belief import TracedSum
 from patchmosaic.engine.bounds import skip_threshold
 from patchmosaic.engine.matching import Rule, admitted_pairs
 from patchmosaic.engine.memory import Footprint, StoredImages, as_numbers
-from patchmosaic.engine.posterior import PosteriorSum
+from patchmosaic.engine.posterior import Empty, PosteriorSum
 from patchmosaic.errors import PatchMosaicError
 from patchmosaic.progress import inside
 
@@ -85,6 +88,7 @@ def native_posteriors(
     rule: Rule,
     patch_sizes: tuple[int, ...],
     instructions: str,
+    empty: Empty = PosteriorSum.empty,
 ) -> list[PosteriorSum]:
     """For each patch size, the posterior of every pixel over the centres of its patches, in the dtype of `queries`.
 
@@ -100,7 +104,7 @@ def native_posteriors(
     centre = as_numbers(images[:IMAGES_FOR_CENTRE], torch.float64).mean((0, 2, 3)).to(queries.dtype)
     states = []
     for size in patch_sizes:
-        state = PosteriorSum.empty(len(queries), (channels + 1, *shape), per_pixel=True, device=queries.device)
+        state = empty(len(queries), (channels + 1, *shape), True, queries.device)
         refine = sliding_error(queries, precision, size) > SLIDING_ERROR[queries.dtype]
         _add(state, queries, precision, refine, centre, images, index, rule, size, instructions)
         states.append(state)
@@ -128,7 +132,7 @@ def read_off(
     sum w² <= 1 / s. Log-weights err by what sliding sums do (taken twice, as some do worse than others); where distances were
     computed anew, by the rounding of y - phi, which is alike in pixels that are alike and so adds up over a window.
     """
-    answer = PosteriorSum(state.m, state.s, state.v[:, :-1])
+    answer = replace(state, v=state.v[:, :-1])
     mean, squares = answer.mean(), state.v[:, -1] / state.s
     sliding = sliding_error(queries, precision, patch_size)[:, None, None]
     largest = queries.double().square().mean((1, 2, 3)).sqrt().clamp_min(1.0)[:, None, None]
@@ -173,6 +177,11 @@ def _add(
     count = len(images) if index is None else len(index)
     skip = skip_threshold(count * admitted_pairs(rule, images.shape[-2:], patch_size), SKIPPED_SHARE[queries.dtype])
     threads = torch.get_num_threads()
+    spread: dict[str, Any] = {}
+    if isinstance(state, TracedSum):  # of each pixel the likeliest lie side by side there
+        top, source = state.top.movedim(1, 3).contiguous(), state.source.movedim(1, 3).contiguous()
+        sums = {"surprise": state.surprise, "squares": state.squares, "image_squares": state.image_squares}
+        spread = {name: tensor.numpy() for name, tensor in (sums | {"top": top, "source": source}).items()}
     start, several = 0, threads * _images_a_call(queries, rule)
     opened = time.perf_counter()
     while start < count:
@@ -196,8 +205,11 @@ def _add(
             m=state.m.numpy(),
             s=state.s.numpy(),
             v=state.v.numpy(),
+            **spread,
         )
         start = stop
+    if isinstance(state, TracedSum):
+        state.top, state.source = top.movedim(3, 1).contiguous(), source.movedim(3, 1).contiguous()
 
 
 def _images_a_call(queries: Tensor, rule: Rule) -> int:

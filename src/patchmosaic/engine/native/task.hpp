@@ -7,6 +7,16 @@ namespace patchmosaic {
 
 enum class Rule { same_position, same_border, anywhere, anywhere_inside };
 
+// How the weights of every pixel are spread, added to: see belief.py.
+struct Trace {
+    int keep;               // 0: nothing is traced
+    double* surprise;       // (B, H, W)
+    double* squares;        // (B, H, W)
+    double* image_squares;  // (B, H, W)
+    double* top;            // (B, H, W, keep), log-weights
+    int64_t* source;        // (B, H, W, keep), (image H + row) W + column
+};
+
 template <class T>
 struct Task {
     // B queries y = x_t / alpha_t, and the precision gamma of each: the log-weight of a patch is -gamma/2 times its squared distance.
@@ -32,6 +42,7 @@ struct Task {
     double* m;  // (B, H, W)
     double* s;  // (B, H, W)
     double* v;  // (B, C + 1, H, W): the channels' values, and the sum of their squares
+    Trace trace;
 };
 
 }  // namespace patchmosaic
