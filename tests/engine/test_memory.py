@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from patchmosaic.data import ImageSet, load
 from patchmosaic.denoisers import (
     BoundaryBrokenDenoiser,
+    Denoiser,
     EquivariantDenoiser,
     EquivariantLocalDenoiser,
     IdealDenoiser,
@@ -33,6 +34,7 @@ from patchmosaic.engine.memory import CACHE_BYTES, SCAN_BYTES, Footprint, pool_b
 from patchmosaic.engine.moments import fit_gaussian
 from patchmosaic.engine.native import posteriors as native
 from patchmosaic.errors import MemoryBudgetError
+from patchmosaic.provenance import trace
 
 sizes = st.integers(1, 10**5)
 devices = st.sampled_from([torch.device("cpu"), torch.device("cuda")])
@@ -141,6 +143,7 @@ POOL = (2**17, 3, 16, 16)  # 100 MB: 24 times the budget as bytes, 192 times as 
 VALUES = math.prod(POOL[1:])
 FEW = 192  # more than a block of ELS
 PIECE = 64 * 2**20
+TRACED = {f"{machine} traced": BUILD[machine] for machine in BUILD}
 IN_TORCH = {f"{machine} in torch": BUILD[machine] for machine in ("LS", "ELS", "bbELS")}
 
 
@@ -161,7 +164,7 @@ def test_the_measure_sees_what_is_allocated(growth):
     assert PIECE <= growth["a piece of the pool as numbers"] < PIECE + SLACK
 
 
-@pytest.mark.parametrize("machine", [*BUILD, *IN_TORCH])
+@pytest.mark.parametrize("machine", [*BUILD, *IN_TORCH, *TRACED])
 def test_a_process_does_not_outgrow_its_budget(growth, machine):
     assert growth[machine] < BUDGET + SLACK
 
@@ -225,14 +228,15 @@ def main(folder):
     fit_gaussian(few.stored.flatten(1))
     grown["Wiener"] = peak_growth(lambda: fit_gaussian(pool.stored.flatten(1)[: POOL[0] // 8]))  # 100 MB in float64
     x_t = torch.randn(1, *POOL[1:], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    for name, build in {**BUILD, **IN_TORCH}.items():
+    for name, build in {**BUILD, **TRACED, **IN_TORCH}.items():
         if name in IN_TORCH:
             os.environ[native.CHOICE] = "0"
+        call = trace if name in TRACED else Denoiser.__call__
         # Of ELS, bbELS and ES every position of every image is a candidate: a few images are enough for them.
-        label = None if name in ("IS", "LS") else 1
-        build(few, memory_budget=BUDGET)(x_t, 0.5)  # what is loaded on first use is no part of a call
+        label = None if name.split()[0] in ("IS", "LS") else 1
+        call(build(few, memory_budget=BUDGET), x_t, 0.5)  # what is loaded on first use is no part of a call
         denoiser = build(pool, memory_budget=BUDGET)
-        grown[name] = peak_growth(lambda denoiser=denoiser, label=label: denoiser(x_t, 0.5, label))
+        grown[name] = peak_growth(lambda call=call, denoiser=denoiser, label=label: call(denoiser, x_t, 0.5, label))
     piece = slice(PIECE // (4 * few.stored[0].numel()))
     grown["a piece of the pool as numbers"] = peak_growth(lambda: pool.at(piece))
     sys.stdout.write(json.dumps(grown))

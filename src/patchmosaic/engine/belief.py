@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
+from patchmosaic.engine.memory import WIDEST, Footprint
 from patchmosaic.engine.posterior import Empty, PosteriorSum
 
 
@@ -92,6 +93,14 @@ class TracedSum(PosteriorSum):
     def weights(self) -> Float64[Tensor, "B k h w"]:
         """The beliefs in the likeliest candidates."""
         return torch.exp(self.top - (self.m + self.s.log())[:, None])
+
+
+def traced_footprint(plain: Footprint, image_shape: Sequence[int], top: int) -> Footprint:
+    """Bytes that a machine needs when it also traces: lists of the likeliest, also of each thread, and scratch for each pair."""
+    pixels = math.prod(image_shape[1:])
+    lists = WIDEST * pixels * (2 * top + 4) * (torch.get_num_threads() + 3)
+    each = 8 * WIDEST * pixels
+    return Footprint(pair=plain.pair + each, query=plain.query + lists, image=plain.image + each)
 
 
 def _lowered(m: Tensor, state: TracedSum) -> Tensor:

@@ -20,9 +20,9 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from patchmosaic.engine.belief import TracedSum, of_images, traced
+from patchmosaic.engine.belief import TracedSum, of_images, traced, traced_footprint
 from patchmosaic.engine.matching import Match, Rule, Shift, shifts
-from patchmosaic.engine.memory import WIDEST, Footprint, StoredImages, pool_blocks
+from patchmosaic.engine.memory import WIDEST, Footprint, StoredImages, block_numbers, pool_blocks
 from patchmosaic.engine.posterior import Empty, PosteriorSum
 
 
@@ -51,10 +51,12 @@ def box_sum_posteriors(
     states = [empty(len(queries), shape, True, device) for _ in patch_sizes]
     count = len(images) if index is None else len(index)
     footprint = box_sum_footprint(shape, len(states), 0 if window is None else len(window))
+    if isinstance(states[0], TracedSum):
+        footprint = traced_footprint(footprint, shape, states[0].top.shape[1])
     block_size = footprint.images_at_once(len(queries), count, memory_budget, device)
     weights = None if window is None else window.tolist()
-    numbers = torch.arange(len(images), device=device) if index is None else index
-    for block, images_of in zip(pool_blocks(images, index, block_size, queries.dtype), numbers.split(block_size), strict=True):
+    for number, block in enumerate(pool_blocks(images, index, block_size, queries.dtype)):
+        images_of = block_numbers(index, number * block_size, block)
         _add_block(states, queries, precision.to(queries.dtype), block, images_of, rows, columns, weights)
     return states
 

@@ -94,6 +94,13 @@ def pool_blocks(
         yield as_numbers(stored[chosen], dtype)
 
 
+def block_numbers(index: Int64[Tensor, " n"] | None, first: int, block: Tensor) -> Int64[Tensor, " b"]:
+    """The positions in the pool of a block of `pool_blocks` that begins after `first` images."""
+    if index is None:
+        return torch.arange(first, first + len(block), device=block.device)
+    return index[first : first + len(block)]
+
+
 def scanned(
     stored: Float[Tensor, "N ..."] | UInt8[Tensor, "N ..."],
     index: Int64[Tensor, " n"] | None = None,

@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from patchmosaic.engine.belief import TracedSum, of_images, traced
+from patchmosaic.engine.belief import TracedSum, of_images, traced, traced_footprint
 from patchmosaic.engine.distributed import ALONE, Ranks
-from patchmosaic.engine.memory import WIDEST, Footprint, StoredImages, pool_blocks
+from patchmosaic.engine.memory import WIDEST, Footprint, StoredImages, block_numbers, pool_blocks
 from patchmosaic.engine.posterior import Empty, PosteriorSum
 
 
@@ -44,12 +44,13 @@ def translate_posterior(
     channels, height, width = queries.shape[1:]
     size = (height, width)
     count = len(images) if index is None else len(index)
-    footprint = translate_footprint(queries.shape[1:])
-    block_size = footprint.images_at_once(len(queries), count, memory_budget, queries.device)
     whole = empty(len(queries), (channels, height, width), False, queries.device)
+    footprint = translate_footprint(queries.shape[1:])
+    if isinstance(whole, TracedSum):
+        footprint = traced_footprint(footprint, queries.shape[1:], whole.top.shape[1])
+    block_size = footprint.images_at_once(len(queries), count, memory_budget, queries.device)
     spectra = torch.fft.rfft2(queries.double())  # (B, C, H, W/2+1)
-    numbers = torch.arange(len(images), device=queries.device) if index is None else index
-    for block, images_of in zip(pool_blocks(images, index, block_size, torch.float64), numbers.split(block_size), strict=True):
+    for number, block in enumerate(pool_blocks(images, index, block_size, torch.float64)):
         norms = block.square().sum((1, 2, 3))  # (n,)
         transformed = torch.fft.rfft2(block)  # (n, C, H, W/2+1)
         for sample, spectrum in enumerate(spectra):
@@ -62,6 +63,7 @@ def translate_posterior(
             part = PosteriorSum(m.view(1, 1, 1), weights.sum().view(1, 1, 1), average[None])
             if isinstance(whole, TracedSum):
                 shifts = torch.arange(height * width, device=queries.device)
+                images_of = block_numbers(index, number * block_size, block)
                 source = (images_of[:, None] * height * width + shifts).flatten()[:, None, None]
                 flat = log_weights.flatten(1)  # (n, HW)
                 each = of_images(flat.logsumexp(1)[None, :, None, None], part.m)

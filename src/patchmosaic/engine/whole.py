@@ -18,7 +18,7 @@ from torch import Tensor
 
 from patchmosaic.engine.belief import TracedSum, traced
 from patchmosaic.engine.distributed import ALONE, Ranks
-from patchmosaic.engine.memory import WIDEST, Footprint, StoredImages, pool_blocks
+from patchmosaic.engine.memory import WIDEST, Footprint, StoredImages, block_numbers, pool_blocks
 from patchmosaic.engine.posterior import FLOAT32_ROUNDOFF, Empty, PosteriorSum
 from patchmosaic.engine.precision import exact
 
@@ -102,8 +102,7 @@ def _one_pass(
     largest = torch.zeros((), dtype=queries.dtype, device=queries.device)
     gamma = precision[:, None].to(queries.dtype)
     keys = queries.flatten(1) if seen is None else queries.flatten(1) @ seen.to(queries.dtype)  # (B, CHW) or (B, r)
-    numbers = torch.arange(len(images), device=queries.device) if index is None else index
-    for block, images_of in zip(pool_blocks(images, index, block_size, queries.dtype), numbers.split(block_size), strict=True):
+    for number, block in enumerate(pool_blocks(images, index, block_size, queries.dtype)):
         flat = block.flatten(1)  # (n, CHW)
         norms = flat.square().sum(1)  # (n,)
         largest = torch.maximum(largest, norms.amax())
@@ -120,7 +119,7 @@ def _one_pass(
             (weights @ flat).double().view(-1, *shape),
         )
         if isinstance(whole, TracedSum):
-            source = images_of[:, None, None] * math.prod(shape[1:])
+            source = block_numbers(index, number * block_size, block)[:, None, None] * math.prod(shape[1:])
             part = traced(part, log_weights[..., None, None], source, whole.top.shape[1])
         whole.merge_(part)
     largest = -ranks.least(-largest)

@@ -16,11 +16,11 @@ from jaxtyping import Bool, Float64, Int64, Shaped
 from torch import Tensor
 from torch.nn import functional
 
-from patchmosaic.engine.belief import TracedSum, traced
+from patchmosaic.engine.belief import TracedSum, traced, traced_footprint
 from patchmosaic.engine.box_sums import box_sum_posteriors
 from patchmosaic.engine.distributed import ALONE, Ranks
 from patchmosaic.engine.matching import Rule
-from patchmosaic.engine.memory import WIDEST, Footprint, StoredImages, pool_blocks
+from patchmosaic.engine.memory import WIDEST, Footprint, StoredImages, block_numbers, pool_blocks
 from patchmosaic.engine.posterior import Empty, PosteriorSum
 from patchmosaic.engine.precision import exact, log_weight_error
 from patchmosaic.engine.whole import float32_products
@@ -88,7 +88,7 @@ def _one_pass(
     windows: Tensor,
     value_size: tuple[int, int],
     memory_budget: int,
-    empty: Empty,
+    empty: Empty = PosteriorSum.empty,
 ) -> PosteriorSum:
     channels, height, width = queries.shape[1:]
     rows, columns = height - value_size[0] + 1, width - value_size[1] + 1
@@ -96,13 +96,14 @@ def _one_pass(
     whole = empty(len(queries), value_shape, True, queries.device)
     count = len(images) if index is None else len(index)
     footprint = window_footprint(queries.shape[1:], value_size)
+    if isinstance(whole, TracedSum):
+        footprint = traced_footprint(footprint, queries.shape[1:], whole.top.shape[1])
     block_size = footprint.images_at_once(len(queries), count, memory_budget, queries.device)
     scale = -0.5 * precision.to(queries.dtype)[:, None, None]
     floor = math.log(torch.finfo(queries.dtype).tiny)  # as in `box_sums`: below the smallest normal number exp is slow
     each = torch.arange(columns, device=queries.device)
-    numbers = torch.arange(len(images), device=queries.device) if index is None else index
     places = torch.arange(rows * columns, device=queries.device).view(rows, columns)
-    for block, images_of in zip(pool_blocks(images, index, block_size, queries.dtype), numbers.split(block_size), strict=True):
+    for number, block in enumerate(pool_blocks(images, index, block_size, queries.dtype)):
         energy = (block.flatten(2) - queries.flatten(2)[:, None]).square_().sum(2)  # (b, n, pixels)
         energy *= scale
         values = functional.unfold(block, value_size).unflatten(2, (rows, columns))  # (n, C h w, rows, columns)
@@ -114,6 +115,7 @@ def _one_pass(
             v = torch.stack([(weights * value).sum(1) for value in values[:, :, some].unbind(1)], 1)
             part = PosteriorSum(m.double(), weights.sum(1).double(), v.double())
             if isinstance(whole, TracedSum):
+                images_of = block_numbers(index, number * block_size, block)
                 source = images_of[:, None, None] * height * width + places[some]
                 part = traced(part, log_weights, source, whole.top.shape[1])
             whole.merge_(part, some, each)

@@ -22,8 +22,7 @@ from patchmosaic.data.imageset import ImageSet
 from patchmosaic.denoisers.base import Denoiser
 from patchmosaic.denoisers.patch import PatchDenoiser
 from patchmosaic.denoisers.posterior import PosteriorDenoiser
-from patchmosaic.engine.belief import TracedSum
-from patchmosaic.engine.memory import WIDEST, Footprint
+from patchmosaic.engine.belief import TracedSum, traced_footprint
 from patchmosaic.errors import PatchMosaicError, ShapeError
 
 
@@ -105,7 +104,8 @@ def trace(
     whole = TracedSum.keeping(top)(len(x_t), machine.image_shape, True, machine.device)
     assert isinstance(whole, TracedSum)
     counts = torch.empty(len(x_t), dtype=torch.int64)
-    for samples, asked in machine._questions(x_t, times, labels, _footprint(machine, top), TracedSum.keeping(top)):
+    footprint = traced_footprint(machine._footprint(), machine.image_shape, top)
+    for samples, asked in machine._questions(x_t, times, labels, footprint, TracedSum.keeping(top)):
         state = machine._posterior(asked)
         assert isinstance(state, TracedSum)
         counts[samples.cpu()] = len(machine.pool) if asked.index is None else len(asked.index)
@@ -129,14 +129,6 @@ def trace(
         effective_patches=whole.effective_candidates.cpu(),
         effective_images=whole.effective_images.cpu(),
     )
-
-
-def _footprint(machine: PosteriorDenoiser, top: int) -> Footprint:
-    """Bytes that the machine needs when it also remembers: on the CPU each thread has a list of its own."""
-    plain = machine._footprint()
-    pixels = machine.image_shape[1] * machine.image_shape[2]
-    remembered = WIDEST * pixels * (2 * top + 4)
-    return replace(plain, query=plain.query + remembered * (torch.get_num_threads() + 3), pair=plain.pair + 6 * WIDEST * pixels)
 
 
 def _of_pixels(state: TracedSum, height: int, width: int) -> TracedSum:
