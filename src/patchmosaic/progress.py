@@ -22,6 +22,28 @@ class Progress(Protocol):
     def __call__(self, what: str, done: int, total: int) -> None: ...
 
 
+class Work(str):
+    """The name of some work, with a remark on how it goes: `progress(Work("training", "loss 0.12"), done, total)`.
+
+    To a callback that knows nothing of remarks it is the name.
+
+    Attributes:
+        remark: a few words, which may differ from call to call.
+    """
+
+    remark: str
+
+    def __new__(cls, what: str, remark: str) -> Work:
+        work = super().__new__(cls, what)
+        work.remark = remark
+        return work
+
+
+def remark_of(what: str) -> str:
+    """The remark on some work; empty where there is none."""
+    return what.remark if isinstance(what, Work) else ""
+
+
 def silent(what: str, done: int, total: int) -> None:
     """The progress callback that shows nothing."""
 

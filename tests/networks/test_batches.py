@@ -51,6 +51,17 @@ def test_times_are_uniform_on_0_to_1_without_0_and_noise_is_standard_normal() ->
     assert abs((eps[1:] * eps[:-1]).mean().item()) < 4 / math.sqrt(eps.numel())  # from image to image, and step to step
 
 
+def test_the_papers_times_are_thousandths_and_0_is_among_them() -> None:
+    pool = ImageSet(torch.full((3, 1, 2, 2), 0.25))
+    batches = [draw_batch(pool, CosineSchedule(), 1000, seed=0, step=step, times="thousandths") for step in range(20)]
+    t = torch.cat([batch.t for batch in batches])
+    number = (1000 * t.double()).round()
+    torch.testing.assert_close(t, (number / 1000).float(), atol=0, rtol=0)
+    assert sorted(number.unique().tolist()) == list(range(1000))  # 20 of each are expected: none is missing but once in 10^6
+    clean = torch.cat([batch.x_t for batch in batches])[t == 0]
+    assert (clean == 0.25).all()
+
+
 def test_a_batch_is_a_function_of_seed_and_step() -> None:
     pool = ImageSet(torch.zeros(3, 1, 4, 4))
     torch.manual_seed(11)

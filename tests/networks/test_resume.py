@@ -16,7 +16,7 @@ from torch import Tensor
 
 from patchmosaic.data.imageset import ImageSet
 from patchmosaic.errors import CheckpointError
-from patchmosaic.networks import ResNet, TrainingResult, TrainingSettings, train
+from patchmosaic.networks import Network, ResNet, TrainingResult, TrainingSettings, snapshots_in, train
 from patchmosaic.noise import CosineSchedule, FlowMatchingSchedule
 
 SETTINGS = TrainingSettings(steps=12, batch_size=5, learning_rate=1e-3)
@@ -32,7 +32,7 @@ def network(**changes: Any) -> ResNet:
     return ResNet(**{"channels": 1, "width": 16, "depth": 2, "num_classes": 2, **changes})
 
 
-def same_weights(one: ResNet, two: ResNet) -> bool:
+def same_weights(one: Network, two: Network) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True))
 
 
@@ -50,7 +50,7 @@ def stop_at(step: int) -> Any:
 
 def stopped_run(folder: Path, step: int, settings: TrainingSettings = SETTINGS, **changes: Any) -> None:
     with pytest.raises(Stopped):
-        train(network(**changes), pool(), CosineSchedule(), settings, folder, snapshot_every=0.0, progress=stop_at(step))
+        train(network(**changes), pool(), CosineSchedule(), settings, folder, save_every=0.0, progress=stop_at(step))
 
 
 def resumed(folder: Path, settings: TrainingSettings = SETTINGS, **changes: Any) -> tuple[ResNet, TrainingResult]:
@@ -103,16 +103,18 @@ sys.path.insert(0, sys.argv[1])
 import test_resume as here
 torch.set_num_threads(int(sys.argv[3]))
 told = lambda what, done, total: print(done, flush=True)
-settings = here.replace(here.SETTINGS, steps=120)
-here.train(here.network(), here.pool(), here.CosineSchedule(), settings, Path(sys.argv[2]), snapshot_every=0.0, progress=told)
+arguments = (here.network(), here.pool(), here.CosineSchedule(), here.LONG, Path(sys.argv[2]))
+here.train(*arguments, snapshots=here.SNAPSHOTS, save_every=0.0, progress=told)
 """
+LONG = replace(SETTINGS, steps=120, ema_half_life=50.0)
+SNAPSHOTS = tuple(range(0, 121, 3))
 
 
 def test_a_run_killed_at_random_moments_ends_as_if_never_killed(tmp_path: Path) -> None:
-    settings = replace(SETTINGS, steps=120)
-    killed = 0
+    """Weights, their average and every snapshot; snapshots that were there when it was killed are left as they are."""
+    folder, killed = tmp_path / "killed", 0
     for _ in range(2):
-        command = [sys.executable, "-c", CHILD, str(Path(__file__).parent), str(tmp_path), str(torch.get_num_threads())]
+        command = [sys.executable, "-c", CHILD, str(Path(__file__).parent), str(folder), str(torch.get_num_threads())]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
             assert child.stdout is not None
             for _ in range(random.randint(1, 30)):
@@ -122,13 +124,32 @@ def test_a_run_killed_at_random_moments_ends_as_if_never_killed(tmp_path: Path) 
             child.stdout.read()
         killed += child.returncode == -signal.SIGKILL
     assert killed == 2
-    module, result = resumed(tmp_path, settings)
-    assert 0 < result.resumed_from < settings.steps
+    written = {place: (place / "network.json").stat().st_mtime_ns for place in snapshots_in(folder).values()}
+    module = network(seed=99)
+    result = train(module, pool(), CosineSchedule(), LONG, folder, snapshots=SNAPSHOTS)
+    assert 0 < result.resumed_from < LONG.steps
     whole = network()
-    assert torch.equal(train(whole, pool(), CosineSchedule(), settings).losses, result.losses)
+    expected = train(whole, pool(), CosineSchedule(), LONG, tmp_path / "whole", snapshots=SNAPSHOTS)
+    assert torch.equal(expected.losses, result.losses)
     assert same_weights(module, whole)
-    steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert steps == list(range(1, settings.steps + 1))
+    assert result.average is not None
+    assert expected.average is not None
+    assert same_weights(result.average, expected.average)
+    assert not same_weights(result.average, module)
+    for one, other in zip(snapshots_in(folder).items(), snapshots_in(tmp_path / "whole").items(), strict=True):
+        assert one[0] == other[0]
+        for name in ("weights.safetensors", "network.json", "raw/weights.safetensors", "raw/network.json"):
+            assert (one[1] / name).read_bytes() == (other[1] / name).read_bytes()
+    assert {place: (place / "network.json").stat().st_mtime_ns for place in written} == written
+    assert {path.name for path in (folder / "snapshots").iterdir()} == {f"step-{step:06d}" for step in SNAPSHOTS}
+    steps = [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert steps == list(range(1, LONG.steps + 1))
+
+
+def test_a_run_with_another_average_is_another_run(tmp_path: Path) -> None:
+    stopped_run(tmp_path, 2)
+    with pytest.raises(CheckpointError, match=r"settings.ema_half_life None \(now 9.0\)"):
+        resumed(tmp_path, replace(SETTINGS, ema_half_life=9.0))
 
 
 def test_another_run_in_the_folder_is_an_error_that_says_what_differs(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ from jaxtyping import TypeCheckError
 from torch import Tensor, nn
 
 from patchmosaic.data.imageset import ImageSet
-from patchmosaic.errors import LabelError, PatchMosaicError, ShapeError, ValueRangeError
-from patchmosaic.networks import Network, ResNet, TrainingSettings, train
+from patchmosaic.errors import LabelError, NoiseLevelError, PatchMosaicError, ShapeError, ValueRangeError
+from patchmosaic.networks import MLP, Network, ResNet, TrainingSettings, train
 from patchmosaic.networks.batches import draw_batch
 from patchmosaic.noise import CosineSchedule
+from patchmosaic.progress import remark_of
 
 
 class Gain(Network):
@@ -103,6 +105,16 @@ def test_metrics_and_progress_tell_of_every_step(tmp_path: Path) -> None:
     assert [line["loss"] for line in lines] == result.losses.tolist()
 
 
+def test_progress_remarks_on_the_loss_of_the_last_hundred_steps() -> None:
+    remarks: list[str] = []
+    settings = TrainingSettings(steps=120, batch_size=2)
+    losses = train(
+        Gain(), black_or_white(), CosineSchedule(), settings, progress=lambda what, *n: remarks.append(remark_of(what))
+    ).losses
+    assert remarks[4] == f"loss {losses[:5].mean():.4f}"
+    assert remarks[119] == f"loss {losses[20:].mean():.4f}"
+
+
 def test_seed_decides_the_result_and_the_global_state_does_not() -> None:
     gains = []
     for seed, state in ((0, 1), (0, 2), (1, 1)):
@@ -116,13 +128,21 @@ def test_seed_decides_the_result_and_the_global_state_does_not() -> None:
 def test_divergence_is_an_error_and_leaves_no_broken_state(tmp_path: Path) -> None:
     settings = TrainingSettings(steps=50, batch_size=4, learning_rate=1e30, precision="float32")
     with pytest.raises(ValueRangeError, match=r"diverged.*step \d+.*Lower learning_rate"):
-        train(Gain(), black_or_white(), CosineSchedule(), settings, tmp_path, snapshot_every=1e9)
+        train(Gain(), black_or_white(), CosineSchedule(), settings, tmp_path, save_every=1e9)
     assert not list(tmp_path.glob("*.safetensors"))
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"steps": 0}, {"batch_size": -1}, {"learning_rate": math.nan}, {"lr_schedule": "linear"}, {"precision": "float16"}],
+    [
+        {"steps": 0},
+        {"batch_size": -1},
+        {"learning_rate": math.nan},
+        {"lr_schedule": "linear"},
+        {"precision": "float16"},
+        {"ema_half_life": 0.0},
+        {"times": "hundredths"},
+    ],
 )
 def test_settings_that_mean_nothing_are_refused(changes: dict[str, Any]) -> None:
     # Where annotations are checked at run time, an unknown choice is refused before our own check sees it.
@@ -136,5 +156,7 @@ def test_a_network_that_does_not_fit_the_pool_is_refused() -> None:
         train(ResNet(3, 16, 1), black_or_white(), CosineSchedule(), settings)
     with pytest.raises(LabelError, match="needs labelled images"):
         train(ResNet(1, 16, 1, num_classes=2), ImageSet(torch.zeros(1, 1, 4, 4)), CosineSchedule(), settings)
+    with pytest.raises(NoiseLevelError, match=r"estimate x0 .* Take times=.continuous"):
+        train(MLP((1, 8, 8)), black_or_white(), CosineSchedule(), replace(settings, times="thousandths"))
     with pytest.raises(LabelError, match="classes 0 to 0, got images of class 1"):
         train(ResNet(1, 16, 1, num_classes=1), black_or_white(), CosineSchedule(), settings)

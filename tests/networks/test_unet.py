@@ -33,6 +33,8 @@ VARIANTS: list[dict[str, Any]] = [
     {"pooling": "convolution"},
     {"attention": (1, 2)},
     {"x0_schedule": CosineSchedule()},
+    {"residual": True, "blocks": 2},
+    {"residual": True, "normalisation": "batch without bias"},
 ]
 
 
@@ -164,15 +166,33 @@ def test_autocast_does_not_round_time() -> None:
     assert not torch.equal(seen[0], seen[1])
 
 
-@pytest.mark.parametrize("blocks", [1, 4])
-def test_first_weights_keep_the_size_of_what_passes(blocks: int) -> None:
+@pytest.mark.parametrize(
+    "changes", [{"blocks": 1}, {"blocks": 4}, {"blocks": 4, "residual": True}, {"residual": True, "normalisation": "batch"}]
+)
+def test_first_weights_keep_the_size_of_what_passes(changes: dict[str, Any]) -> None:
     """Two images stay apart down to the coarsest level and up again without skips; PyTorch's usual first weights lose them."""
-    network = unet(widths=(32, 64, 128), blocks=blocks, pooling="average", skips=False)
+    network = unet(widths=(32, 64, 128), pooling="average", skips=False, **changes)
     apart: list[float] = []
     for stage in [*network.down, *network.up]:
         stage.register_forward_hook(lambda module, inputs, h: apart.append((h[0] - h[1]).square().mean().sqrt().item()))
     network(noise(2, 1, 4, 4).repeat_interleave(8, 2).repeat_interleave(8, 3), torch.full((2,), 0.5))
     assert all(0.01 < size < 10 for size in apart), apart
+
+
+def test_a_residual_block_adds_to_its_input() -> None:
+    """With the last convolution of each block at nothing, what is left is the input, fitted to the width once a level."""
+    network = unet(blocks=3, residual=True)
+    for stage in [*network.down, *network.up]:
+        for block in stage.blocks:
+            nn.init.zeros_(block.convolutions[-2].weight)
+    seen: list[Tensor] = []
+    network.down[0].register_forward_hook(lambda module, inputs, h: seen.extend([inputs[0], h]))
+    network(noise(1, 1, 8, 8), torch.tensor([0.5]))
+    fit = network.down[0].blocks[0].shortcut.weight[:, 0, 0, 0]
+    torch.testing.assert_close(seen[1], fit[None, :, None, None] * seen[0])
+    plain, residual = (parameters(unet(blocks=3, residual=choice)) for choice in (False, True))
+    fits = sum(inputs * outputs + outputs for inputs, outputs in [(1, 8), (8, 16), (16, 32), (16, 8), (32, 16)])
+    assert residual - plain == fits
 
 
 def test_the_schedule_of_x0_makes_the_last_layer_estimate_x0() -> None:
@@ -248,7 +268,7 @@ def test_a_stopped_training_ends_as_if_never_stopped(tmp_path: Path, changes: di
     whole, stopped, resumed = (unet(**{"widths": (4, 8, 8), "seed": seed, **changes}) for seed in (0, 0, 9))
     train(whole, POOL, CosineSchedule(), SETTINGS)
     with pytest.raises(Stopped):
-        train(stopped, POOL, CosineSchedule(), SETTINGS, tmp_path, snapshot_every=0.0, progress=stop_at_six)
+        train(stopped, POOL, CosineSchedule(), SETTINGS, tmp_path, save_every=0.0, progress=stop_at_six)
     assert train(resumed, POOL, CosineSchedule(), SETTINGS, tmp_path).resumed_from == 6
     for (name, one), two in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
         assert torch.equal(one, two), name

@@ -14,9 +14,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column
 
 from patchmosaic.progress import Progress as ProgressCallback
-from patchmosaic.progress import heard_inside
+from patchmosaic.progress import heard_inside, remark_of
 
 stderr = Console(stderr=True, highlight=False)
 
@@ -48,22 +49,24 @@ def progress_bars() -> Iterator[ProgressCallback]:
         with heard_inside(lines):
             yield lines
         return
+    whole = Column(no_wrap=True)  # on a narrow terminal only the bar gives way
     columns = (
-        TextColumn("{task.description:<24}"),
+        TextColumn("{task.description:<20}"),
         BarColumn(bar_width=32),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
+        MofNCompleteColumn(table_column=whole.copy()),
+        TimeElapsedColumn(table_column=whole.copy()),
         TextColumn("elapsed,"),
-        TimeRemainingColumn(),
+        TimeRemainingColumn(table_column=whole.copy()),
         TextColumn("left"),
+        TextColumn("{task.fields[remark]}", style="dim"),
     )
     with Progress(*columns, console=stderr) as bars:
         tasks: dict[str, TaskID] = {}
 
         def advance(what: str, done: int, total: int) -> None:
             if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done, total=total)
+                tasks[what] = bars.add_task(what, total=total, remark="")
+            bars.update(tasks[what], completed=done, total=total, remark=remark_of(what))
 
         with heard_inside(advance):
             yield advance
@@ -87,6 +90,7 @@ def _progress_lines() -> ProgressCallback:
             return
         told[what] = now
         left = (now - begun) * (total - done) / max(done, 1)
-        say(f"{what}: {done} of {total}, {now - begun:.0f} s elapsed, about {left:.0f} s left")
+        remark = f", {remark_of(what)}" if remark_of(what) else ""
+        say(f"{what}: {done} of {total}, {now - begun:.0f} s elapsed, about {left:.0f} s left{remark}")
 
     return advance

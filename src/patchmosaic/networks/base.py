@@ -27,10 +27,12 @@ class Network(nn.Module, ABC):
     Attributes:
         channels: C of the images it takes and returns.
         num_classes: labels run from 0 to num_classes - 1; None where it is unconditional.
+        estimates_x0: its layers estimate x0, so that the eps which that implies needs sigma_t > 0; see x0.py.
     """
 
     channels: int
     num_classes: int | None
+    estimates_x0: bool = False
 
     @abstractmethod
     def forward(

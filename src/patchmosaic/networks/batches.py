@@ -5,7 +5,8 @@
 
 Nothing carries over from step to step, so a resumed run needs no random state. Times are continuous on (0, 1]: samplers
 of any number of steps begin at t = 1, which the paper's randint(0, 1000)/1000 never shows to the network, while its
-t = 0, where sigma may be 0 and eps cannot be known from x_t, is left out.
+t = 0, where sigma may be 0 and eps cannot be known from x_t, is left out. The paper's own times, `"thousandths"`, are offered
+for trainings that follow it to the letter; at t = 0 a network that divides by sigma_t has no answer.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import torch
 from jaxtyping import Float32, Int64
@@ -20,6 +22,8 @@ from torch import Tensor
 
 from patchmosaic.data.imageset import ImageSet
 from patchmosaic.noise import NoiseSchedule
+
+Times = Literal["continuous", "thousandths"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +36,16 @@ class Batch:
     label: Int64[Tensor, " B"] | None
 
 
-def draw_batch(pool: ImageSet, schedule: NoiseSchedule, batch_size: int, seed: int, step: int) -> Batch:
+def draw_batch(
+    pool: ImageSet, schedule: NoiseSchedule, batch_size: int, seed: int, step: int, times: Times = "continuous"
+) -> Batch:
     """The batch of a step, counted from 0. Labels are None where the pool has none."""
     index = batch_index(len(pool), batch_size, seed, step)
     generator = _generator("noise", seed, step)
-    t = 1 - torch.rand(batch_size, generator=generator)
+    if times == "continuous":
+        t = 1 - torch.rand(batch_size, generator=generator)
+    else:
+        t = torch.randint(1000, (batch_size,), generator=generator) / 1000
     eps = torch.randn((batch_size, *pool.image_shape), generator=generator)
     alpha, sigma = (scale.float()[:, None, None, None] for scale in schedule(t))
     return Batch(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +23,7 @@ from patchmosaic.files import read_json, replacing, write_json
 from patchmosaic.networks.base import Network
 from patchmosaic.networks.mlp import MLP
 from patchmosaic.networks.resnet import ResNet
-from patchmosaic.networks.training import TrainingSettings
+from patchmosaic.networks.settings import TrainingSettings
 from patchmosaic.networks.unet import UNet
 from patchmosaic.noise import NoiseSchedule, schedule_from_json
 
@@ -50,6 +50,7 @@ class NetworkRecord:
         training: the settings, or None where they are not known.
         versions: of patchmosaic, torch and python when it was saved.
         weights_sha256: of the weights file.
+        averaged: the weights are an average over the training, not those of its last step.
     """
 
     architecture: str
@@ -62,12 +63,19 @@ class NetworkRecord:
     training: dict[str, Any] | None
     versions: dict[str, str]
     weights_sha256: str
+    averaged: bool = False
 
 
 def save_network(
-    folder: Path, module: Network, schedule: NoiseSchedule, pool: ImageSet, *, settings: TrainingSettings | None = None
+    folder: Path,
+    module: Network,
+    schedule: NoiseSchedule,
+    pool: ImageSet,
+    *,
+    settings: TrainingSettings | None = None,
+    averaged: bool = False,
 ) -> NetworkRecord:
-    """Write `module` to `folder` and return its record; `pool` is what it was trained on.
+    """Write `module` to `folder` and return its record; `pool` is what it was trained on, and whether its weights are averages.
 
     Raises:
         CheckpointError: an architecture that `load_network` could not rebuild, or weights that are not finite.
@@ -89,9 +97,10 @@ def save_network(
         image_shape=pool.image_shape,
         num_classes=module.num_classes,
         data={"name": pool.name, "images": len(pool), "content_hash": pool.content_hash},
-        training=None if settings is None else asdict(settings),
+        training=None if settings is None else settings.to_json(),
         versions={"patchmosaic": _version(), "torch": str(torch.__version__), "python": platform.python_version()},
         weights_sha256=hashlib.sha256(content).hexdigest(),
+        averaged=averaged,
     )
     with replacing(folder / WEIGHTS_FILE) as temporary:
         temporary.write_bytes(content)
@@ -107,9 +116,8 @@ def load_network(folder: Path, device: torch.device | str = "cpu") -> tuple[Netw
         CheckpointError: a file is missing or damaged, the two do not belong together, or this version knows no such
             network.
     """
-    path = folder / RECORD_FILE
-    record = _parsed(read_json(path, hint="save_network writes it; is this the right folder?"), path)
-    module = _rebuilt(record, path)
+    record = read_record(folder)
+    module = _rebuilt(record, folder / RECORD_FILE)
     weights_path = folder / WEIGHTS_FILE
     try:
         content = weights_path.read_bytes()
@@ -126,6 +134,16 @@ def load_network(folder: Path, device: torch.device | str = "cpu") -> tuple[Netw
     return module.to(device).eval(), record
 
 
+def read_record(folder: Path) -> NetworkRecord:
+    """What `folder` says of its network, without the weights.
+
+    Raises:
+        CheckpointError: there is no record, or it is damaged.
+    """
+    path = folder / RECORD_FILE
+    return _parsed(read_json(path, hint="save_network writes it; is this the right folder?"), path)
+
+
 def _parsed(fields: Any, path: Path) -> NetworkRecord:
     try:
         version = fields["format_version"]
@@ -137,6 +155,7 @@ def _parsed(fields: Any, path: Path) -> NetworkRecord:
             )
         if fields["prediction"] != "eps":
             raise CheckpointError("networks of this version predict eps", got=f"{fields['prediction']!r} in {path}")
+        fields = {"averaged": False, **fields}  # networks of the first versions do not say it
         named = {name: fields[name] for name in NetworkRecord.__dataclass_fields__}
         channels, height, width = (int(size) for size in named["image_shape"])
         schedule = schedule_from_json(named["schedule"])

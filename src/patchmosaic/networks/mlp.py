@@ -47,6 +47,8 @@ class MLP(Network):
         PatchMosaicError: not the description of a schedule.
     """
 
+    estimates_x0 = True
+
     def __init__(
         self,
         image_shape: Sequence[int],

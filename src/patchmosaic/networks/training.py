@@ -8,7 +8,8 @@ smaller than at low noise, so that a short training neglects the noise levels th
 loss / (its own size), as with the noise-level uncertainties of Karras et al. 2024 ("Analyzing and improving the training
 dynamics of diffusion models", section 2.2) at their optimum. The paper's is "mse".
 
-`train` is a plain loop; which batch a step sees is in batches.py, how a killed run goes on is in training_state.py.
+`train` is a plain loop; which batch a step sees is in batches.py, how a killed run goes on in training_state.py, what is kept
+on the way in averaging.py and snapshots.py.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -26,63 +28,19 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from patchmosaic.data.imageset import ImageSet
-from patchmosaic.errors import LabelError, PatchMosaicError, ShapeError, ValueRangeError
+from patchmosaic.errors import LabelError, NoiseLevelError, ShapeError, ValueRangeError
 from patchmosaic.files import write_text
+from patchmosaic.networks.averaging import averaged_copy, decay, update
 from patchmosaic.networks.base import Network
-from patchmosaic.networks.batches import Batch, draw_batch
+from patchmosaic.networks.batches import draw_batch
+from patchmosaic.networks.settings import TrainingSettings
+from patchmosaic.networks.snapshots import check_snapshots, take_snapshot
 from patchmosaic.networks.training_state import restore_state, save_state
 from patchmosaic.noise import NoiseSchedule
-from patchmosaic.progress import Progress, silent
+from patchmosaic.progress import Progress, Work, silent
 
 METRICS_FILE = "metrics.jsonl"
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """Everything that the trained weights depend on, besides network, schedule and images.
-
-    Attributes:
-        steps: optimiser steps.
-        batch_size: images a step.
-        learning_rate: of the first step.
-        objective: "mse", the paper's, or "log_mse", which weighs all noise levels alike.
-        lr_schedule: "cosine" falls to 0 at the last step; "exponential" is the paper's factor of 0.999965 a step.
-        seed: of the order of the images, the times and the noise.
-        precision: of the convolutions; weights and moments are always float32. "auto" takes bfloat16 on processors with
-            bfloat16 arithmetic, where it is about twice as fast, and float32 on others.
-
-    Raises:
-        PatchMosaicError: a number that is not positive, or an unknown choice.
-    """
-
-    steps: int = 20_000
-    batch_size: int = 128
-    learning_rate: float = 5e-4
-    lr_schedule: Literal["cosine", "exponential", "constant"] = "cosine"
-    seed: int = 0
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    objective: Literal["mse", "log_mse"] = "mse"
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "learning_rate"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise PatchMosaicError(f"{name} must be positive", got=getattr(self, name))
-        if self.lr_schedule not in ("cosine", "exponential", "constant"):
-            raise PatchMosaicError("lr_schedule must be cosine, exponential or constant", got=repr(self.lr_schedule))
-        if self.objective not in ("mse", "log_mse"):
-            raise PatchMosaicError("objective must be mse or log_mse", got=repr(self.objective))
-        if self.precision not in ("auto", "float32", "bfloat16"):
-            raise PatchMosaicError("precision must be auto, float32 or bfloat16", got=repr(self.precision))
-
-    def rate(self, step: int) -> float:
-        """The learning rate of a step, counted from 0."""
-        match self.lr_schedule:
-            case "cosine":
-                return self.learning_rate * 0.5 * (1 + math.cos(math.pi * step / self.steps))
-            case "exponential":
-                return self.learning_rate * 0.999965**step
-            case "constant":
-                return self.learning_rate
+RECENT = 100  # steps whose mean loss is told as training goes on
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,11 +51,13 @@ class TrainingResult:
         losses: the mean squared error of every step, whatever the objective.
         precision: of the convolutions.
         resumed_from: the step at which this call took up the run; 0 for a new one.
+        average: the network with the average of the weights, in evaluation mode; None where none was asked for.
     """
 
     losses: Float32[Tensor, " steps"]
     precision: Literal["float32", "bfloat16"]
     resumed_from: int
+    average: Network | None
 
 
 def train(
@@ -108,74 +68,94 @@ def train(
     folder: Path | None = None,
     *,
     device: torch.device | str = "cpu",
-    snapshot_every: float = 60.0,
+    snapshots: Sequence[int] = (),
+    save_every: float = 60.0,
     progress: Progress = silent,
 ) -> TrainingResult:
-    """Train `module` in place; leaves it on `device`, in evaluation mode.
+    """Train `module` in place; leaves it on `device`, in evaluation mode, with the weights of the last step.
 
-    With a folder, the loss of each step is appended to its `metrics.jsonl`, and the state is saved at least every
-    `snapshot_every` seconds and at the end. Called again with the same arguments, it goes on from there and ends with
-    the same weights, bit for bit, as if never interrupted (same machine and number of threads), whatever the weights of
-    `module`; a finished run only loads them.
+    With a folder, the loss of each step is appended to its `metrics.jsonl`, and the state is saved at least every `save_every`
+    seconds and at the end. Called again with the same arguments, it goes on from there and ends with the same weights, bit for
+    bit, as if never interrupted (same machine and number of threads), whatever the weights of `module`; a finished run only
+    loads them. `snapshots` are the numbers of steps, 0 among them, after which the network is kept in the folder as well.
 
     Raises:
         ShapeError, LabelError: the network does not fit the pool.
-        CheckpointError: the folder's state is damaged, or belongs to another run.
+        NoiseLevelError: the settings show t = 0 to a network that cannot take it.
+        CheckpointError: the folder's state is damaged, or belongs to another run, or the run has passed the step of a snapshot.
         ValueRangeError: the loss or the weights stopped being finite.
     """
     settings = settings or TrainingSettings()
-    _check_fit(module, pool)
+    _check_fit(module, pool, settings)
     device = torch.device(device)
     precision = _resolved(settings.precision, device)
     module.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    average = None if settings.ema_half_life is None else averaged_copy(module)
     optimizer = torch.optim.Adam(module.parameters(), lr=settings.learning_rate)
     identity = _identity(module, pool, schedule, settings)
 
     losses = torch.empty(settings.steps)
-    past = torch.empty(0) if folder is None else restore_state(folder, module, optimizer, identity)
+    past = torch.empty(0) if folder is None else restore_state(folder, module, average, optimizer, identity)
     losses[: len(past)] = past
+    check_snapshots(folder, snapshots, settings.steps, len(past))
     with ExitStack() as stack:
         metrics = None if folder is None else stack.enter_context(_open_metrics(folder, past, settings))
+        if folder is not None and len(past) in snapshots:
+            take_snapshot(folder, len(past), module, average, schedule, pool, settings)
         saved = time.monotonic()
         for step in range(len(past), settings.steps):
-            batch = draw_batch(pool, schedule, settings.batch_size, settings.seed, step)
-            losses[step] = _step(module, optimizer, batch, settings.rate(step), settings.objective, precision)
-            last = step + 1 == settings.steps
-            snapshot = folder is not None and (last or time.monotonic() - saved >= snapshot_every)
-            _check_finite(module, losses[step].item(), step, weights=last or snapshot)
+            losses[step] = _step(module, optimizer, pool, schedule, settings, step, precision)
+            if average is not None and settings.ema_half_life is not None:
+                update(average, module, decay(settings.ema_half_life, settings.batch_size, step))
+            done = step + 1
+            last, snapshot = done == settings.steps, done in snapshots
+            save = folder is not None and (last or time.monotonic() - saved >= save_every)
+            _check_finite(module, losses[step].item(), step, weights=last or save or snapshot)
             if metrics is not None:
                 metrics.write(_metrics_line(step, losses[step].item(), settings))
+            # The snapshot first: a saved state has passed no snapshot that is not there.
             if folder is not None and snapshot:
-                save_state(folder, module, optimizer, losses[: step + 1], identity)
+                take_snapshot(folder, done, module, average, schedule, pool, settings)
+            if folder is not None and save:
+                save_state(folder, module, average, optimizer, losses[:done], identity)
                 saved = time.monotonic()
-            progress("training the network", step + 1, settings.steps)
+            recent = losses[max(0, done - RECENT) : done].mean().item()
+            progress(Work("training the network", f"loss {recent:.4f}"), done, settings.steps)
     module.eval()
-    return TrainingResult(losses, precision, resumed_from=len(past))
+    return TrainingResult(losses, precision, resumed_from=len(past), average=average)
 
 
 def _step(
     module: Network,
     optimizer: torch.optim.Adam,
-    batch: Batch,
-    rate: float,
-    objective: Literal["mse", "log_mse"],
+    pool: ImageSet,
+    schedule: NoiseSchedule,
+    settings: TrainingSettings,
+    step: int,
     precision: Literal["float32", "bfloat16"],
 ) -> float:
+    batch = draw_batch(pool, schedule, settings.batch_size, settings.seed, step, settings.times)
     device = next(module.parameters()).device
     x_t = batch.x_t.to(device).contiguous(memory_format=torch.channels_last)
     label = None if batch.label is None or module.num_classes is None else batch.label.to(device)
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = settings.rate(step)
     optimizer.zero_grad()
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
         eps_hat = module(x_t, batch.t.to(device), label)
     losses = (eps_hat.float() - batch.eps.to(device)).square().mean((1, 2, 3))  # (B,)
-    (losses.clamp_min(1e-12).log() if objective == "log_mse" else losses).mean().backward()
+    (losses.clamp_min(1e-12).log() if settings.objective == "log_mse" else losses).mean().backward()
     optimizer.step()
     return float(losses.detach().mean())
 
 
-def _check_fit(module: Network, pool: ImageSet) -> None:
+def _check_fit(module: Network, pool: ImageSet, settings: TrainingSettings) -> None:
+    if settings.times == "thousandths" and module.estimates_x0:
+        raise NoiseLevelError(
+            "a network whose layers estimate x0 cannot tell eps where sigma_t = 0",
+            got='times="thousandths", t = 0 among them',
+            hint='Take times="continuous".',
+        )
     if pool.image_shape[0] != module.channels:
         raise ShapeError(f"the network takes {module.channels} channels", got=f"images of {pool.image_shape}")
     if module.num_classes is not None:
@@ -212,7 +192,7 @@ def _identity(module: Network, pool: ImageSet, schedule: NoiseSchedule, settings
         "network": {"architecture": type(module).__name__, **module.config()},
         "schedule": schedule.to_json(),
         "data": {"content_hash": pool.content_hash},
-        "settings": asdict(settings),
+        "settings": settings.to_json(),
     }
 
 

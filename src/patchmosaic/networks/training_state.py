@@ -1,9 +1,9 @@
 """A training run that can be killed at any moment: everything it needs to go on is in one file.
 
-`training.safetensors` holds the weights, Adam's two moments and the loss of every step so far, whose number is the step
-reached; its header says, as JSON, what is being trained on what, and has a hash of the tensors. Since the file is
-replaced whole, weights and step cannot come from different moments. Random state is not kept: batches are functions of
-(seed, step).
+`training.safetensors` holds the weights, their average if one is kept, Adam's two moments and the loss of every step so far,
+whose number is the step reached; its header says, as JSON, what is being trained on what, and has a hash of the tensors. Since
+the file is replaced whole, weights and step cannot come from different moments. Random state is not kept: batches are functions
+of (seed, step).
 """
 
 from __future__ import annotations
@@ -26,9 +26,16 @@ FORMAT_VERSION = 1
 _RESTART = "Delete the file to train again from the start, or use another folder."
 
 
-def save_state(folder: Path, module: nn.Module, optimizer: torch.optim.Adam, losses: Tensor, identity: dict[str, Any]) -> None:
+def save_state(
+    folder: Path,
+    module: nn.Module,
+    average: nn.Module | None,
+    optimizer: torch.optim.Adam,
+    losses: Tensor,
+    identity: dict[str, Any],
+) -> None:
     """Write the state after `len(losses)` steps, whole or not at all."""
-    tensors = {f"weights/{name}": tensor for name, tensor in module.state_dict().items()}
+    tensors = _weights(module, average)
     for name, parameter in module.named_parameters():
         moments = optimizer.state[parameter]
         tensors[f"first_moment/{name}"], tensors[f"second_moment/{name}"] = moments["exp_avg"], moments["exp_avg_sq"]
@@ -43,8 +50,10 @@ def save_state(folder: Path, module: nn.Module, optimizer: torch.optim.Adam, los
         save_file(tensors, temporary, metadata={"patchmosaic": json.dumps(header, sort_keys=True)})
 
 
-def restore_state(folder: Path, module: nn.Module, optimizer: torch.optim.Adam, identity: dict[str, Any]) -> Tensor:
-    """Set weights and moments to those in `folder` and return the losses so far: none, where it has no state.
+def restore_state(
+    folder: Path, module: nn.Module, average: nn.Module | None, optimizer: torch.optim.Adam, identity: dict[str, Any]
+) -> Tensor:
+    """Set weights, average and moments to those in `folder` and return the losses so far: none, where it has no state.
 
     Raises:
         CheckpointError: the file is damaged, or its run differs from this one in network, schedule, data or settings.
@@ -60,8 +69,8 @@ def restore_state(folder: Path, module: nn.Module, optimizer: torch.optim.Adam, 
             hint=_RESTART,
         )
     with torch.no_grad():
-        for name, tensor in module.state_dict().items():
-            tensor.copy_(tensors[f"weights/{name}"])
+        for name, tensor in _weights(module, average).items():
+            tensor.copy_(tensors[name])
     for name, parameter in module.named_parameters():
         # Moments laid out in memory as their parameter is: Adam's arithmetic is then grouped as if never interrupted.
         optimizer.state[parameter] = {
@@ -70,6 +79,12 @@ def restore_state(folder: Path, module: nn.Module, optimizer: torch.optim.Adam, 
             "exp_avg_sq": torch.empty_like(parameter, requires_grad=False).copy_(tensors[f"second_moment/{name}"]),
         }
     return tensors["losses"]
+
+
+def _weights(module: nn.Module, average: nn.Module | None) -> dict[str, Tensor]:
+    """The weights by their names in the file, shared with the modules."""
+    kept = {"weights": module} if average is None else {"weights": module, "average": average}
+    return {f"{place}/{name}": tensor for place, one in kept.items() for name, tensor in one.state_dict().items()}
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

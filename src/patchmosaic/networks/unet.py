@@ -9,7 +9,8 @@ Pooling halves the image, the transposed convolution of stride 2 doubles it, [,]
 three channels and ten classes it has 2,032,326 parameters and a pixel sees 44 x 44 or, by its place among the strides, 48 of
 its neighbours a side (Kamb & Ganguli 2024). The knobs are those of the study of Levine & Weiss 2026: width, blocks a level,
 padding, normalisation with and without bias, skips, pooling. They train a network for each noise level; here, as in the first
-paper, one network that is told t serves all. Self-attention at chosen levels lets every pixel see the whole image.
+paper, one network that is told t serves all. Self-attention at chosen levels lets every pixel see the whole image; with
+residual blocks too, it is the first paper's UNet+SA (presets.py).
 
 References:
     Ronneberger, Fischer & Brox 2015, "U-Net: convolutional networks for biomedical image segmentation".
@@ -56,6 +57,7 @@ class UNet(Network):
         embedding_width: numbers in the embedding of (t, label); 256 in the paper at every width.
         x0_schedule: None for layers that estimate eps; the schedule of its training, or the schedule's description, for layers
             that estimate x0, from which the network then computes the eps that it returns.
+        residual: what a block computes is added to its input.
         seed: of the first weights.
 
     Raises:
@@ -77,6 +79,7 @@ class UNet(Network):
         num_classes: int | None = None,
         embedding_width: int = 256,
         x0_schedule: NoiseSchedule | Mapping[str, Any] | None = None,
+        residual: bool = False,
         *,
         seed: int = 0,
     ) -> None:
@@ -99,10 +102,12 @@ class UNet(Network):
         self.normalisation, self.skips, self.pooling = normalisation, skips, pooling
         self.attention, self.num_classes = tuple(attention), num_classes
         self.x0_schedule = None if x0_schedule is None else as_schedule(x0_schedule)
+        self.estimates_x0, self.residual = x0_schedule is not None, residual
+        block = _ResidualBlock if residual else _Block
 
         def stage(inputs: int, level: int) -> _Stage:
             first = [inputs] + [widths[level]] * (blocks - 1)
-            parts = [_Block(width, widths[level], embedding_width, padding, normalisation) for width in first]
+            parts = [block(width, widths[level], embedding_width, padding, normalisation) for width in first]
             return _Stage(parts, SelfAttention(widths[level]) if level in attention else nn.Identity())
 
         finer = range(len(widths) - 1)
@@ -134,6 +139,8 @@ class UNet(Network):
                 if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.bias is not None:
                     module.bias.zero_()
             self.last.weight.mul_(FIRST_GAIN)
+            for residual in (module for module in self.modules() if isinstance(module, _ResidualBlock)):
+                residual.start_near_the_identity()
 
     def forward(
         self, x_t: Float[Tensor, "B C H W"], t: Float[Tensor, " B"], label: Int64[Tensor, " B"] | None = None
@@ -145,12 +152,7 @@ class UNet(Network):
             LabelError: a label is missing, not wanted, or of no class.
         """
         self.check_inputs(x_t, t, label)
-        if x_t.shape[2] % self.stride or x_t.shape[3] % self.stride:
-            raise ShapeError(
-                f"a UNet of {len(self.widths)} levels takes images whose sides are multiples of {self.stride}",
-                got=f"{x_t.shape[2]}x{x_t.shape[3]}",
-                hint="Resize or pad them, or use fewer levels.",
-            )
+        self.check_sides(x_t.shape[2], x_t.shape[3])
         # bfloat16 cannot tell t = 0.5 from 0.502, so under autocast the path of t stays in the weights' own precision.
         with torch.autocast(x_t.device.type, enabled=False):
             e = relu(self.embedding(t, label))
@@ -163,6 +165,15 @@ class UNet(Network):
             h = self.up[level](torch.cat([kept[level], h], dim=1) if self.skips else h, e)
         output: Tensor = self.last(_shifted(h, self.shift, e))
         return output if self.x0_schedule is None else implied_eps(output, x_t, t, self.x0_schedule)
+
+    def check_sides(self, height: int, width: int) -> None:
+        """Refuse images whose sides the strides do not divide, by a ShapeError."""
+        if height % self.stride or width % self.stride:
+            raise ShapeError(
+                f"a UNet of {len(self.widths)} levels takes images whose sides are multiples of {self.stride}",
+                got=f"{height}x{width}",
+                hint="Resize or pad them, or use fewer levels.",
+            )
 
     @property
     def stride(self) -> int:
@@ -186,7 +197,7 @@ class UNet(Network):
 
     def config(self) -> dict[str, Any]:
         """The keyword arguments of the constructor, but for the seed."""
-        return {
+        config = {
             "channels": self.channels,
             "widths": list(self.widths),
             "blocks": self.blocks,
@@ -199,6 +210,7 @@ class UNet(Network):
             "embedding_width": self.embedding.width,
             "x0_schedule": None if self.x0_schedule is None else self.x0_schedule.to_json(),
         }
+        return config | ({"residual": True} if self.residual else {})  # as networks were described before there was a choice
 
 
 class _Stage(nn.Module):
@@ -231,6 +243,25 @@ class _Block(nn.Module):
 
     def forward(self, h: Tensor, e: Tensor) -> Tensor:
         return cast(Tensor, self.convolutions(_shifted(h, self.shift, e)))
+
+
+class _ResidualBlock(_Block):
+    """What a block computes, added to its input; where the widths differ, a map of each pixel's channels fits the input."""
+
+    def __init__(
+        self, inputs: int, outputs: int, embedding_width: int, padding: Padding, normalisation: Normalisation | None
+    ) -> None:
+        super().__init__(inputs, outputs, embedding_width, padding, normalisation)
+        self.shortcut = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
+
+    def start_near_the_identity(self) -> None:
+        """A shortcut that keeps the size of what passes, and little added to it: many blocks then keep it too."""
+        if isinstance(self.shortcut, nn.Conv2d):
+            nn.init.kaiming_normal_(self.shortcut.weight, nonlinearity="linear")
+        next(self.convolutions[-2].parameters()).mul_(FIRST_GAIN)  # the gain of the last convolution, or of what normalises it
+
+    def forward(self, h: Tensor, e: Tensor) -> Tensor:
+        return cast(Tensor, self.shortcut(h) + super().forward(h, e))
 
 
 def _shifted(h: Tensor, shift: nn.Module, e: Tensor) -> Tensor:
