@@ -1,7 +1,8 @@
 """A run: one folder that holds a network, its data, its locality scales and what they drew. Each verb reads the last one's.
 
     run.json            which images, with their content hash
-    network/            weights.safetensors, network.json, metrics.jsonl and the training state
+    network/            weights.safetensors, network.json, metrics.jsonl and the training state; or, adopted from diffusers,
+                        unet/ and scheduler/
     scales/LS.json ...  calibrations
     samples/            finished seeds of every denoiser, so that a killed job resumes
     results.json        the last comparison, with manifest.json, pictures and report.html
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import platform
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -26,14 +28,15 @@ from patchmosaic.calibration import Calibration
 from patchmosaic.data import ImageSet, load
 from patchmosaic.denoisers import MACHINES, Denoiser, EquivariantLocalDenoiser, NetworkDenoiser, PatchDenoiser, WienerDenoiser
 from patchmosaic.engine.memory import DEFAULT_BUDGET
-from patchmosaic.errors import CheckpointError, PatchMosaicError
+from patchmosaic.errors import CheckpointError, LabelError, PatchMosaicError, ShapeError
 from patchmosaic.files import read_json, write_json
+from patchmosaic.interop import SchedulerWarning, load_diffusers
 from patchmosaic.locality import LocalityScale
-from patchmosaic.networks.checkpoint import load_network
+from patchmosaic.networks.checkpoint import RECORD_FILE, load_network
 from patchmosaic.noise import NoiseSchedule
 from patchmosaic.progress import Progress, silent
 
-_TRAIN_HINT = "`patchmosaic train DATA --run FOLDER` makes a run."
+_TRAIN_HINT = "`patchmosaic train DATA --run FOLDER` makes a run, `patchmosaic adopt` makes one of a network that is trained."
 
 
 @dataclass(frozen=True)
@@ -117,21 +120,14 @@ class Run:
         return self.folder / "scales" / f"{machine}.json"
 
     def network(self, device: torch.device | str = "cpu") -> NetworkDenoiser:
-        """The trained network.
+        """The trained network, ours or adopted. Errors as for `trained_denoiser`.
 
         Raises:
-            CheckpointError: there is none, or it is damaged.
+            CheckpointError: there is none.
         """
-        if not (self.network_folder / "network.json").exists():
+        if not any((self.network_folder / name).exists() for name in (RECORD_FILE, "unet")):
             raise CheckpointError("this run has no trained network", got=self.folder, hint=_TRAIN_HINT)
-        module, record = load_network(self.network_folder, device)
-        return NetworkDenoiser(
-            module,
-            record.prediction,
-            schedule=record.schedule,
-            image_shape=record.image_shape,
-            classes=self.pool.classes if record.num_classes else (),
-        )
+        return trained_denoiser(self.network_folder, self.pool, device)
 
     def calibrations(self) -> dict[str, Calibration]:
         """The calibrations so far, by machine."""
@@ -148,6 +144,39 @@ class Run:
             hint = f"`patchmosaic calibrate {self.folder} --machine {name}` writes it."
             scale = Calibration.from_json(read_json(self.scale_path(name), hint=hint)).scale
         return build_machine(name, self.pool, scale, schedule=schedule, memory_budget=memory_budget)
+
+
+def trained_denoiser(folder: Path, pool: ImageSet, device: torch.device | str = "cpu") -> NetworkDenoiser:
+    """The network of a folder that `save_network` or diffusers wrote, trained on `pool`, as a denoiser.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+        MissingExtraError: it is of diffusers, which is not installed.
+        ShapeError: it makes images of another shape than those of the pool.
+        LabelError: it was trained with classes, and the pool has none or others.
+    """
+    adopted = (folder / "unet").exists()
+    if adopted and (folder / RECORD_FILE).exists():
+        raise CheckpointError("the folder holds two networks, one adopted and one trained", got=folder, hint="Remove one.")
+    if adopted:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SchedulerWarning)  # `adopt` has told
+            network = load_diffusers(folder, device=device)
+    else:
+        module, record = load_network(folder, device)
+        network = NetworkDenoiser(module, record.prediction, schedule=record.schedule, image_shape=record.image_shape)
+    shape = getattr(network, "image_shape", pool.image_shape)  # some of diffusers take any
+    if shape != pool.image_shape:
+        raise ShapeError(
+            f"the network makes images of {shape}", got=f"training images of {pool.image_shape}", hint="Resize the images."
+        )
+    if network.classes and not (pool.classes and set(pool.classes) <= set(network.classes)):
+        raise LabelError(
+            f"the network was trained with classes 0 to {len(network.classes) - 1}",
+            got=f"images of classes {list(pool.classes)}" if pool.classes else "images without classes",
+        )
+    network.image_shape, network.classes = pool.image_shape, pool.classes if network.classes else ()
+    return network
 
 
 def machine_kind(name: str) -> type[Denoiser]:
