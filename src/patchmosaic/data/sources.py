@@ -1,7 +1,8 @@
 """From a name or path to the reader that understands it.
 
-A name is looked up as: `hf://owner/name` on the hub; `digits`, which is bundled; a subfolder of that name in the folder
-that the environment variable PATCHMOSAIC_DATA gives; a file or folder of that name here.
+A name is looked up as: `hf://owner/name` on the hub; `digits`, which is bundled; `figures:hands` and other kinds, which are
+drawn; a subfolder of that name in the folder that the environment variable PATCHMOSAIC_DATA gives; a file or folder of that
+name here.
 Anything with a slash is a path.
 """
 
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from patchmosaic.data import cifar, digits, folder, hub, idx, npy, npz, parquet, pictures
+from patchmosaic.data import cifar, digits, figures, folder, hub, idx, npy, npz, parquet, pictures
 from patchmosaic.data.records import Records
 from patchmosaic.errors import DataError
 
@@ -49,6 +50,8 @@ def open_records(name_or_path: str | os.PathLike[str], split: str) -> Records:
         return replace(hub.read(name_or_path, split), name=name_or_path.removeprefix(hub.PREFIX))
     if name_or_path == "digits":
         return replace(digits.read(split), name="digits")
+    if isinstance(name_or_path, str) and name_or_path.startswith(figures.PREFIX):
+        return replace(figures.read(name_or_path, split), name=name_or_path)
     path = _path_of(name_or_path)
     reader, place = sniff(path)
     records = reader(place, split)
@@ -133,7 +136,9 @@ def _path_of(name_or_path: str | os.PathLike[str]) -> Path:
 
 
 def _what_there_is(root: Path | None) -> str:
-    here = f"Built in: digits. By name in the folder {VARIABLE}: {', '.join(CLASS_NAMES)}, or any other subfolder"
+    drawn = ", ".join(figures.PREFIX + kind for kind in figures.KINDS)
+    named = f"By name in the folder {VARIABLE}: {', '.join(CLASS_NAMES)}, or any other subfolder"
+    here = f"Built in: digits. Drawn: {drawn}. {named}"
     if root is None:
         return f"{here}; {VARIABLE} is not set. Or give a path, or hf://owner/name."
     there = ", ".join(found()) or "no data set" if root.is_dir() else "but there is no such folder"
