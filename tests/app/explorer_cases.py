@@ -1,0 +1,3 @@
+"""What the tests of the explorer share."""
+
+IMAGES = 100  # enough for different sources, and quick
