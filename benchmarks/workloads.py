@@ -8,22 +8,16 @@ import torch
 
 import naive
 import patchmosaic as pm
+from patchmosaic.experiments.papers.published import SCALES as PUBLISHED
 
 STEPS = 20
 
-# Published locality scales (Kamb & Ganguli, arXiv 2412.20292, and its code): entry i is the patch size at t = (i + 1) / 20. By
-# channels: colour images take those of CIFAR-10, grey ones those of MNIST.
+# Published locality scales: entry i is the patch size at t = (i + 1) / 20. By channels: colour images take those of CIFAR-10,
+# grey ones those of MNIST.
+_KINDS = {"ResNet, zero padding": "ResNet", "ResNet, circular": "ResNet circular", "UNet": "UNet"}
 SCALES = {
-    3: {
-        "ResNet, zero padding": (3, 3, 3, 3, 5, 5, 5, 7, 7, 7, 7, 9, 9, 11, 11, 13, 15, 17, 17, 17),
-        "ResNet, circular": (3, 3, 3, 3, 5, 5, 5, 5, 7, 7, 7, 9, 9, 11, 11, 13, 13, 15, 15, 15),
-        "UNet": (3, 3, 3, 3, 5, 5, 5, 5, 7, 7, 7, 7, 9, 9, 11, 13, 13, 15, 17, 25),
-    },
-    1: {
-        "ResNet, zero padding": (3, 3, 5, 5, 5, 7, 7, 7, 9, 9, 11, 11, 11, 11, 13, 15, 15, 15, 15, 15),
-        "ResNet, circular": (3, 3, 5, 5, 5, 7, 7, 9, 9, 9, 11, 11, 11, 11, 9, 9, 7, 7, 3, 3),
-        "UNet": (3, 3, 3, 5, 5, 7, 7, 7, 9, 9, 9, 11, 13, 15, 17, 21, 23, 23, 25, 27),
-    },
+    channels: {kind: PUBLISHED[f"{data} {network}"] for kind, network in _KINDS.items()}
+    for channels, data in {3: "CIFAR", 1: "MNIST"}.items()
 }
 
 

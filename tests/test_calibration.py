@@ -85,6 +85,44 @@ def test_cosines_are_those_of_the_scores_on_the_networks_own_trajectory():
             np.testing.assert_allclose(found.cosine[:, 2 - step, k], expected, rtol=0, atol=1e-5)
 
 
+def test_errors_are_those_of_the_scores_and_decide_where_they_are_asked():
+    network = MACHINES["LS"](POOL, 5)
+    sizes = (1, 3, 9)
+    found = calibrate(network, POOL, "ELS", seeds=3, steps=3, patch_sizes=sizes, objective="mse")
+    trajectory = sample(network, seeds(3, POOL.image_shape, HELD_OUT_STREAM), 3)
+    for step, t in enumerate(trajectory.times.tolist()):
+        x_t = trajectory.states[step]
+        theirs = network.score(x_t, t).flatten(1).double().numpy()
+        for k, size in enumerate(sizes):
+            ours = MACHINES["ELS"](POOL, size).score(x_t, t).flatten(1).double().numpy()
+            expected = ((ours - theirs) ** 2).sum(1) / (theirs**2).sum(1)
+            np.testing.assert_allclose(found.error[:, 2 - step, k], expected, rtol=1e-3, atol=1e-7)
+    best = np.array(sizes)[found.error.numpy().argmin(-1)]
+    assert np.array_equal(found.best.numpy(), best)
+    assert found.scale.patch_sizes == tuple(np.median(best, axis=0).astype(int).tolist())
+    by_cosine = calibrate(network, POOL, "ELS", seeds=3, steps=3, patch_sizes=sizes)
+    assert found.fitted("cosine").scale == by_cosine.scale
+    assert by_cosine.fitted("mse").scale == found.scale
+    assert by_cosine.fitted("mse", monotone=True).scale == found.scale.monotone()
+
+
+@pytest.mark.parametrize("machine", ["LS", "bbELS"])
+def test_a_planted_scale_is_recovered_by_squared_error(machine):
+    planted = (3, 3, 7, 5, 7)
+    network = MACHINES[machine](POOL, LocalityScale.from_steps(CosineSchedule(), planted))
+    found = calibrate(network, POOL, machine, seeds=2, steps=STEPS, patch_sizes=(3, 5, 7, 9), objective="mse")
+    assert found.scale.patch_sizes == planted
+    assert found.error.amin(-1).max() < 1e-9
+
+
+def test_an_objective_of_which_nothing_is_known_is_refused():
+    levels = (0.1, 1.0)
+    scale = LocalityScale(levels, (3, 3))
+    old = Calibration("LS", scale, levels, (3, 5), torch.rand(2, 2, 2, dtype=torch.float64))
+    with pytest.raises(PatchMosaicError, match=r"no squared errors.*Calibrate again"):
+        old.fitted("mse")
+
+
 def test_the_scale_is_the_compared_size_nearest_the_median_and_halves_go_up():
     network = Blend(MACHINES["LS"](POOL, 3), MACHINES["LS"](POOL, 9))
     sizes = np.array([1, 3, 5, 7, 9])
@@ -215,6 +253,8 @@ def test_json_and_file_round_trip(tmp_path):
             found.patch_sizes,
         )
         assert torch.equal(again.cosine, found.cosine)
+        assert torch.equal(again.error, found.error)
+        assert again.objective == found.objective
         assert torch.equal(again.best, found.best)
 
 

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from patchmosaic.cli.console import progress_bars
+from patchmosaic.cli.console import progress_bars, stderr
 from patchmosaic.progress import Progress
 
 if TYPE_CHECKING:
     from patchmosaic.experiments.outcomes import Outcome
+    from patchmosaic.experiments.papers.tables import ResultTable
     from patchmosaic.plots import VariantResult
 
 Found = TypeVar("Found")
@@ -44,6 +45,19 @@ def one_by_one(start: Callable[[Progress], Iterator[Found]]) -> Iterator[Found]:
         if found is None:
             return
         yield found
+
+
+def show_table(result: ResultTable) -> None:
+    """A table of results, for the reader at the terminal."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=escape(result.caption), title_justify="left")
+    for head in result.head:
+        table.add_column(escape(head), overflow="fold")
+    for line in result.lines:
+        table.add_row(*map(escape, line))
+    stderr.print(table)
 
 
 def as_result(outcome: Outcome, *, errors: bool = False) -> VariantResult:

@@ -27,6 +27,7 @@ from patchmosaic.denoisers.polynomial import (
 from patchmosaic.denoisers.posterior import PosteriorDenoiser
 from patchmosaic.denoisers.relatives import (
     KernelDensityDenoiser,
+    MixtureDenoiser,
     NearestDenoiser,
     PatchCompositeDenoiser,
     PCALocalityDenoiser,
@@ -59,6 +60,7 @@ __all__ = [
     "LocalLinearDenoiser",
     "LocalStationaryDenoiser",
     "ManifoldDenoiser",
+    "MixtureDenoiser",
     "NearestDenoiser",
     "NetworkDenoiser",
     "PCALocalityDenoiser",

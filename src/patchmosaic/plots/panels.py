@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from patchmosaic.errors import PatchMosaicError
 from patchmosaic.plots.display import Display
-from patchmosaic.plots.style import PAGE, Theme
+from patchmosaic.plots.style import PAGE, SMALL, Theme
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
 ACROSS = 4  # panels a row, at most
@@ -60,3 +62,18 @@ class PanelsDisplay(Display):
             panel = figure.add_subplot(grid[i // self.across, i % self.across])
             self._draw_panel(panel, i, theme)
             self.panels_.append(panel)
+
+
+def outside_legend(ax: Axes, lines: Mapping[str, Artist], theme: Theme, *, columns: int = 5) -> None:
+    """One legend for all panels, label -> line, below those of a figure that lays itself out."""
+    ax.figure.figure.legend(
+        list(lines.values()),
+        list(lines),
+        loc="outside lower center",
+        ncols=min(columns, len(lines)),
+        fontsize=SMALL,
+        frameon=False,
+        labelcolor=theme.ink,
+        handlelength=1.8,
+        columnspacing=1.2,
+    )

@@ -63,12 +63,12 @@ class LocalityScaleDisplay(Display):
         palette = colours(c.machine for c in self.calibrations)
         for i, calibration in enumerate(self.calibrations):
             colour, levels = palette[calibration.machine], _drawable(calibration.noise_levels)
-            edges = _edges(levels)
+            edges = step_edges(levels)
             lower, upper = calibration.spread()
             ax.fill_between(edges, [*lower, lower[-1]], [*upper, upper[-1]], step="post", color=colour, alpha=0.16, linewidth=0)
             ax.stairs(
                 calibration.scale.patch_sizes,
-                _edges(_drawable(calibration.scale.noise_levels)),
+                step_edges(_drawable(calibration.scale.noise_levels)),
                 baseline=None,
                 color=colour,
                 linewidth=2.0,
@@ -125,7 +125,7 @@ def _drawable(noise_levels: Sequence[float]) -> list[float]:
     return levels
 
 
-def _edges(levels: Sequence[float]) -> list[float]:
+def step_edges(levels: Sequence[float]) -> list[float]:
     """Where one patch size gives way to the next: half way on a log scale, as `LocalityScale` decides."""
     if len(levels) == 1:
         return [levels[0] / 2, levels[0] * 2]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from patchmosaic.analysis.memorisation import COPY_THRESHOLD
 from patchmosaic.errors import PatchMosaicError
 from patchmosaic.plots.display import Display
 from patchmosaic.plots.grid import to_pixels
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.gridspec import SubplotSpec
 
 SHOWN = 4  # samples beside each name
-COPY = 1 / 3  # nearest ratio below which a sample counts as a copy
 # Inches: a line of the list, its samples, its names, and what title and axis take of the height.
 _LINE, _SIDE, _NAMES, _FRAME = 0.23, 0.21, 1.8, 0.85
 
@@ -80,7 +80,7 @@ class VariantMapDisplay(Display):
         self._draw_points(agreement, [result.agreement for result in self.results], theme)
         if self.real is not None:
             copies.scatter([self.real[0]], [self.real[1]], s=70, marker="*", color=theme.ink, linewidths=0, zorder=4)
-        copies.axvspan(-0.04, COPY, color=theme.rule, alpha=0.35, linewidth=0, zorder=0)
+        copies.axvspan(-0.04, COPY_THRESHOLD, color=theme.rule, alpha=0.35, linewidth=0, zorder=0)
         copies.set_xlim(-0.04, 1.04)
         self._note(copies, (0.0, 1.0), "copies", (2.0, -3.0), theme)
         dress(

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+import scipy.optimize
 import torch
 from jaxtyping import Float64
 from torch import Tensor
@@ -77,14 +78,12 @@ class MixtureDenoiser(Denoiser):
         }
 
 
-def fitted_weights(gram: Float64[Tensor, "K+1 K+1"]) -> list[float]:
+def fitted_weights(gram: Float64[Tensor, "n n"]) -> list[float]:
     """The weights w >= 0 of least ‖sum_k w_k a_k - b‖², from the inner products of a_1 ... a_K and, last, b.
 
     Raises:
         PatchMosaicError: no a_k.
     """
-    import scipy.optimize
-
     if len(gram) < 2:
         raise PatchMosaicError("a mixture needs something to mix", got=tuple(gram.shape))
     # A = R'R turns |w'Aw - 2 w'c| into least squares of R w against R^-T c; eigenvectors, since A may be singular.
