@@ -44,6 +44,13 @@ def test_your_own_network():
     assert re.search(r"^patch sizes.*( [357]){20}$", text, re.MULTILINE)
 
 
+def test_in_a_diffusers_pipeline(tmp_path):
+    pytest.importorskip("diffusers", minversion="0.36", reason="needs pip install 'patchmosaic[diffusers]'")
+    text = output(ROOT / "examples" / "in_a_diffusers_pipeline.py", str(tmp_path))
+    assert float(re.search(r"difference from patchmosaic.sample: (\S+)", text)[1]) < 1e-4
+    assert (tmp_path / "drawn.png").exists()
+
+
 def test_the_readme_code_runs(tmp_path):
     readme = (ROOT / "README.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
@@ -52,3 +59,11 @@ def test_the_readme_code_runs(tmp_path):
     for block in blocks:
         subprocess.run([sys.executable, "-c", block], check=True, env=environment, capture_output=True, cwd=tmp_path)
     assert (tmp_path / "drawn.png").exists()
+
+
+def test_why_is_this_pixel_white(tmp_path):
+    text = output(ROOT / "examples" / "why_is_this_pixel_white.py", str(tmp_path))
+    assert re.search(r"^Why is pixel \(\d, \d\) ", text)
+    drawn, mean = map(float, re.search(r"drawn ([-\d.]+), mean of its \d+ likeliest sources ([-\d.]+)", text).groups())
+    assert abs(drawn - mean) < 0.02
+    assert (tmp_path / "pixel.png").exists()

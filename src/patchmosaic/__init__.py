@@ -30,8 +30,9 @@ _HOME = {
     "generated_law": "laws",
     "sample": "sampling",
     "seeds": "sampling",
+    "trace": "provenance",
 }
-_MODULES = ("data", "denoisers", "engine", "laws", "networks", "noise", "plots")
+_MODULES = ("analysis", "data", "denoisers", "engine", "interop", "laws", "networks", "noise", "plots", "provenance")
 
 __all__ = [
     "Approximate",
@@ -47,22 +48,26 @@ __all__ = [
     "Preview",
     "WienerDenoiser",
     "__version__",
+    "analysis",
     "calibrate",
     "compare",
     "data",
     "denoisers",
     "engine",
     "generated_law",
+    "interop",
     "laws",
     "networks",
     "noise",
     "plots",
+    "provenance",
     "sample",
     "seeds",
+    "trace",
 ]
 
 if TYPE_CHECKING:
-    from patchmosaic import data, denoisers, engine, laws, networks, noise, plots
+    from patchmosaic import analysis, data, denoisers, engine, interop, laws, networks, noise, plots, provenance
     from patchmosaic.calibration import calibrate
     from patchmosaic.comparison import compare
     from patchmosaic.data.imageset import ImageSet
@@ -80,6 +85,7 @@ if TYPE_CHECKING:
     from patchmosaic.errors import PatchMosaicError
     from patchmosaic.laws import generated_law
     from patchmosaic.locality import LocalityScale
+    from patchmosaic.provenance import trace
     from patchmosaic.sampling import sample, seeds
 
 

@@ -19,7 +19,12 @@ from patchmosaic.cli.main import app, main
 from patchmosaic.data import load
 from patchmosaic.locality import LocalityScale
 
-VERBS = ("demo", "train", "calibrate", "sample", "compare", "families", "architectures", "doctor")
+VERBS = (
+    *("demo", "train", "adopt", "calibrate", "sample", "compare"),
+    *("explore", "trace", "beliefs", "audit"),
+    *("reproduce", "results", "families", "architectures", "limbs"),
+    "doctor",
+)
 TRAIN = ["digits", "--limit", "120", "--width", "16", "--depth", "1", "--steps", "30", "--batch-size", "16"]
 
 

@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 from patchmosaic.cli.main import app
 from patchmosaic.errors import PatchMosaicError
-from patchmosaic.experiments import families, small_targets
+from patchmosaic.experiments.families import small_targets
+from patchmosaic.experiments.families import study as families
 
 PICTURES = ("density", "ring", "arcsine", "samples", "families")
 

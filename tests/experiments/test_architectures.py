@@ -9,13 +9,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from patchmosaic.analysis.memorisation import nearest_ratios
 from patchmosaic.data import load
 from patchmosaic.data.imageset import ImageSet
 from patchmosaic.errors import DataError, PatchMosaicError, ShapeError
-from patchmosaic.experiments.architectures import parts, study
-from patchmosaic.experiments.measures import nearest_ratios
+from patchmosaic.experiments.architectures.study import parts, study
+from patchmosaic.experiments.architectures.variants import BASE, SCALES, Scale, variants
 from patchmosaic.experiments.outcomes import TIMES, Outcome
-from patchmosaic.experiments.variants import BASE, SCALES, Scale, variants
 from patchmosaic.progress import silent
 
 SCALE = Scale(width=4, mlp_widths=(4, 6, 8), images=40, held_out=30, seeds=6, steps=4, batch_size=8)

@@ -11,15 +11,16 @@ import torch
 from safetensors.torch import load_file
 from scipy.stats import ks_1samp, wasserstein_distance
 
+from patchmosaic.analysis.memorisation import nearest_ratios
 from patchmosaic.data import load
 from patchmosaic.data.imageset import ImageSet
 from patchmosaic.data.targets import RADIUS
-from patchmosaic.experiments import families, small_targets
-from patchmosaic.experiments.architectures import Parts, parts
-from patchmosaic.experiments.families import FamilyOutcome, results, small_study, study
-from patchmosaic.experiments.image_families import SCALES, image_families, sizes, soft_windows, spacing
-from patchmosaic.experiments.measures import nearest_ratios
-from patchmosaic.experiments.variants import Scale
+from patchmosaic.experiments.architectures.study import Parts, parts
+from patchmosaic.experiments.architectures.variants import Scale
+from patchmosaic.experiments.families import small_targets
+from patchmosaic.experiments.families import study as families
+from patchmosaic.experiments.families.images import SCALES, image_families, sizes, soft_windows, spacing
+from patchmosaic.experiments.families.study import FamilyOutcome, results, small_study, study
 
 SCALE = Scale(images=40, held_out=30, seeds=6)
 COUNTS = {"LINE_SEEDS": 60, "RING_SEEDS": 40, "ARCSINE_SEEDS": 400}

@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from patchmosaic.analysis.memorisation import nearest_ratios
 from patchmosaic.data import load
 from patchmosaic.data.imageset import ImageSet
 from patchmosaic.denoisers import Denoiser, IdealDenoiser, WienerDenoiser
 from patchmosaic.errors import DataError
 from patchmosaic.experiments import measures
-from patchmosaic.experiments.measures import denoising_errors, nearest_ratios, random_features, realism_distance
+from patchmosaic.experiments.measures import denoising_errors, random_features, realism_distance
 from patchmosaic.generation import generate
 from patchmosaic.noise import CosineSchedule, EDMSchedule
 

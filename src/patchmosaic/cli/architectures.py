@@ -49,7 +49,7 @@ def architectures(
     Example: `patchmosaic architectures digits --run runs/digits-architectures --steps 500`
     """
     from patchmosaic.data import found
-    from patchmosaic.experiments.variants import SCALES
+    from patchmosaic.experiments.architectures.variants import SCALES
     from patchmosaic.runs import DataSource
 
     size = resized(SCALES[scale.value], images=images, width=width, steps=steps, seeds=seeds)
@@ -61,7 +61,7 @@ def architectures(
 
 def run_study(folder: Path, source: Any, scale: Any, names: list[str] | None, device: str) -> dict[str, Any]:
     """Run the study in a run folder and draw its pictures; returns the table."""
-    from patchmosaic.experiments.architectures import study
+    from patchmosaic.experiments.architectures.study import study
     from patchmosaic.files import write_json
     from patchmosaic.runs import Run, manifest
 
@@ -82,7 +82,7 @@ def run_study(folder: Path, source: Any, scale: Any, names: list[str] | None, de
 
 def draw(folder: Path, pool: Any, scale: Any, outcomes: list[Outcome]) -> None:
     """Write the three pictures of the study."""
-    from patchmosaic.experiments.architectures import parts
+    from patchmosaic.experiments.architectures.study import parts
     from patchmosaic.files import read_json
     from patchmosaic.plots import VariantErrorsDisplay, VariantMapDisplay, VariantSamplesDisplay
 

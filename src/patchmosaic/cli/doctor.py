@@ -29,7 +29,7 @@ def doctor(json: Json = False, device: Annotated[str | None, typer.Option(help="
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "kernel": {"used": instruction_set(), "built": instruction_sets()},
         "devices": {name: torch.cuda.get_device_name(name) if name.startswith("cuda") else "CPU" for name in devices},
-        "extras": {name: importlib.util.find_spec(name) is not None for name in ("pyarrow", "datasets")},
+        "extras": {name: importlib.util.find_spec(name) is not None for name in EXTRAS},
         "data": {"folder": os.environ.get("PATCHMOSAIC_DATA"), "found": {name: str(path) for name, path in found().items()}},
         "oracle_error": errors,
         "ok": all(error < TOLERANCE for error in errors.values()),
@@ -42,6 +42,7 @@ def doctor(json: Json = False, device: Annotated[str | None, typer.Option(help="
 
 
 TOLERANCE = 1e-5
+EXTRAS = {"pyarrow": "parquet", "datasets": "hub", "diffusers": "diffusers", "starlette": "app"}  # module -> extra
 
 
 def oracle_error(device: str) -> float:
@@ -72,8 +73,7 @@ def _tell(report: dict[str, Any]) -> None:
         why = "PATCHMOSAIC_NATIVE=0" if built else "it was not built: reinstall where there is a C++ compiler"
         say(f"{'kernel':<12} plain torch, which is slower ({why})")
     for name, here in report["extras"].items():
-        extra = {"pyarrow": "parquet", "datasets": "hub"}[name]
-        say(f"{name:<12} {'installed' if here else 'missing: pip install ' + escape(repr(f'patchmosaic[{extra}]'))}")
+        say(f"{name:<12} {'installed' if here else 'missing: pip install ' + escape(repr(f'patchmosaic[{EXTRAS[name]}]'))}")
     folder = report["data"]["folder"]
     say(f"{'data':<12} digits (built in); {f'under {folder}:' if folder else 'set PATCHMOSAIC_DATA to a folder for more'}")
     for name, path in report["data"]["found"].items():

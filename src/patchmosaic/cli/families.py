@@ -13,8 +13,8 @@ from patchmosaic.cli.studies import Size, as_result, one_by_one, resized
 from patchmosaic.cli.train import absolute
 
 if TYPE_CHECKING:
-    from patchmosaic.experiments.families import FamilyOutcome
-    from patchmosaic.experiments.small_targets import SmallOutcome
+    from patchmosaic.experiments.families.small_targets import SmallOutcome
+    from patchmosaic.experiments.families.study import FamilyOutcome
 
 
 SAME = 1e-6  # points closer than this are the same to a reader
@@ -41,7 +41,7 @@ def families(
 
     Example: `patchmosaic families digits --run runs/digits-families`
     """
-    from patchmosaic.experiments.image_families import SCALES
+    from patchmosaic.experiments.families.images import SCALES
     from patchmosaic.runs import DataSource
 
     size = resized(SCALES[scale.value], images=images, seeds=seeds)
@@ -52,8 +52,8 @@ def families(
 
 def run_families(folder: Path, source: Any, scale: Any, device: str) -> dict[str, Any]:
     """Run the study in a run folder and draw its pictures; returns its numbers."""
-    from patchmosaic.experiments.architectures import parts
-    from patchmosaic.experiments.families import results, small_study, study
+    from patchmosaic.experiments.architectures.study import parts
+    from patchmosaic.experiments.families.study import results, small_study, study
     from patchmosaic.files import write_json
     from patchmosaic.runs import Run, manifest
 
@@ -83,7 +83,7 @@ def draw_small(folder: Path, small: dict[str, dict[str, SmallOutcome]]) -> None:
     import numpy as np
 
     from patchmosaic.data.targets import polygon
-    from patchmosaic.experiments.small_targets import ARCSINE_EDGES, LINE_EDGES
+    from patchmosaic.experiments.families.small_targets import ARCSINE_EDGES, LINE_EDGES
     from patchmosaic.plots import DensitiesDisplay, DensityResult, PointsDisplay, PointsResult
 
     def density(outcome: SmallOutcome) -> DensityResult:

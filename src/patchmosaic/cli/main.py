@@ -8,14 +8,22 @@ from typing import Annotated
 import typer
 
 import patchmosaic
+from patchmosaic.cli.adopt import adopt
 from patchmosaic.cli.architectures import architectures
+from patchmosaic.cli.audit import audit
+from patchmosaic.cli.beliefs import beliefs
 from patchmosaic.cli.calibrate import calibrate
 from patchmosaic.cli.compare import compare
 from patchmosaic.cli.console import stderr
 from patchmosaic.cli.demo import demo
 from patchmosaic.cli.doctor import doctor
+from patchmosaic.cli.explore import explore
 from patchmosaic.cli.families import families
+from patchmosaic.cli.limbs import limbs
+from patchmosaic.cli.reproduce import reproduce
+from patchmosaic.cli.results import results
 from patchmosaic.cli.sample import sample
+from patchmosaic.cli.trace import trace
 from patchmosaic.cli.train import train
 from patchmosaic.errors import PatchMosaicError
 
@@ -33,7 +41,13 @@ app = typer.Typer(
         patchmosaic compare runs/mnist --seeds 20
     """,
 )
-for verb in (demo, train, calibrate, sample, compare, families, architectures, doctor):
+VERBS = (
+    *(demo, train, adopt, calibrate, sample, compare),
+    *(explore, trace, beliefs, audit),
+    *(reproduce, results, families, architectures, limbs),
+    doctor,
+)
+for verb in VERBS:
     app.command()(verb)
 
 

@@ -92,11 +92,11 @@ class TracedSum(PosteriorSum):
     @property
     def weights(self) -> Float64[Tensor, "B k h w"]:
         """The beliefs in the likeliest candidates."""
-        return torch.exp(self.top - (self.m + self.s.log())[:, None])
+        return torch.exp(self.top - self.m[:, None]) / self.s[:, None]  # ln s would be lost beside an m of 1e16
 
 
 def traced_footprint(plain: Footprint, image_shape: Sequence[int], top: int) -> Footprint:
-    """Bytes that a machine needs when it also traces: lists of the likeliest, also of each thread, and scratch for each pair."""
+    """Bytes that a machine needs when it also traces: lists of the likeliest, for each thread too, and scratch for pairs."""
     pixels = math.prod(image_shape[1:])
     lists = WIDEST * pixels * (2 * top + 4) * (torch.get_num_threads() + 3)
     each = 8 * WIDEST * pixels

@@ -1,7 +1,5 @@
-"""What is measured of a denoiser and its samples: copies, errors, and the distance from real images. Deterministic throughout.
+"""What the studies measure of a denoiser and its samples, beside copies (`patchmosaic.analysis.memorisation`). Deterministic.
 
-    nearest ratio   ‖x - phi_1‖ / ‖x - phi_2‖, the nearest training image over the second nearest: near 0 for a copy, near 1
-                    for an image as far from one as from the next; below 1/3 is a copy (Yoon et al. 2023, Gu et al. 2023)
     error           mean (x0_hat - x0)² of noisy images whose x0 is known
     realism         how differently random features are distributed over samples and over held-out images
 
@@ -14,8 +12,6 @@ domain of the trained (Naeem et al. 2020). Unlike the Fréchet distance it does 
 real images are at a distance above 0 too, the smaller the larger the sets: measure it for comparison.
 
 References:
-    Yoon, Choi, Kwon & Ryu 2023, "Diffusion probabilistic models generalize when they fail to memorize".
-    Gu, Du, Pang, Li, Lin & Wang 2023, "On memorization in diffusion models".
     Kolouri, Nadjahi, Simsekli, Badeau & Rohde 2019, "Generalized sliced Wasserstein distances".
     Naeem, Oh, Uh, Choi & Yoo 2020, "Reliable fidelity and diversity metrics for generative models".
 """
@@ -32,37 +28,14 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, conv2d, relu
 
-from patchmosaic.data.imageset import ImageSet
 from patchmosaic.denoisers import Denoiser
-from patchmosaic.engine.memory import scanned
-from patchmosaic.errors import DataError
 from patchmosaic.sampling import seeds
 
-COPY_THRESHOLD = 1 / 3
 FEATURES = (32, 64)  # of the two layers
 REGIONS = 4  # a side
 LEAST_SPREAD = 0.1  # of the mean feature's: the unit of one that hardly varies, such as the grey of an empty corner
 NOISE_STREAM = 2**20  # seeds of the noise in `denoising_errors`, far from those that samples start from
 AT_ONCE = 64  # noisy images
-
-
-def nearest_ratios(images: Float[Tensor, "S C H W"], pool: ImageSet) -> Float64[Tensor, " S"]:
-    """Distance to the nearest image of the pool over that to the second nearest; 0 where both are 0.
-
-    Raises:
-        DataError: the pool has one image only.
-    """
-    if len(pool) < 2:
-        raise DataError("a second nearest image needs a pool of two", got=len(pool))
-    queries = images.double().flatten(1)
-    nearest = torch.empty(len(images), 0, dtype=torch.float64)
-    for block in scanned(pool.stored, dtype=torch.float64):
-        # Differences before squares: the expansion of the square loses the digits that tell a copy.
-        distances = torch.cdist(queries, block.flatten(1), compute_mode="donot_use_mm_for_euclid_dist")
-        candidates = torch.cat([nearest, distances], dim=1)
-        nearest = candidates.topk(min(2, candidates.shape[1]), largest=False).values
-    first, second = nearest.unbind(1)
-    return torch.where(second > 0, first / second, 0.0)
 
 
 def denoising_errors(

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from patchmosaic.experiments.measures import COPY_THRESHOLD
+from patchmosaic.analysis.memorisation import COPY_THRESHOLD
 
 TIMES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 HALVES = ("A", "B")

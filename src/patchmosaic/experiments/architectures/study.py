@@ -29,12 +29,13 @@ from jaxtyping import Float
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from patchmosaic.analysis.memorisation import nearest_ratios
 from patchmosaic.data.imageset import ImageSet
 from patchmosaic.denoisers import Denoiser, NetworkDenoiser
 from patchmosaic.errors import DataError
-from patchmosaic.experiments.measures import denoising_errors, nearest_ratios, realism_distance
+from patchmosaic.experiments.architectures.variants import SCHEDULE, Scale, Variant, chosen
+from patchmosaic.experiments.measures import denoising_errors, realism_distance
 from patchmosaic.experiments.outcomes import HALVES, TIMES, Measures, Outcome
-from patchmosaic.experiments.variants import SCHEDULE, Scale, Variant, chosen
 from patchmosaic.files import fingerprint, read_json, replacing, write_json
 from patchmosaic.generation import generate
 from patchmosaic.metrics import pearson_r
@@ -195,7 +196,7 @@ def _dependences(variant: Variant, network: Network | None, images: Parts, scale
     return {
         "variant": variant.title,
         "network": None if network is None else {"architecture": type(network).__name__, **network.config()},
-        "settings": asdict(scale.settings()),
+        "settings": scale.settings().to_json(),
         "samples": [scale.seeds, SAMPLING_STEPS],
         "times": TIMES,
         "data": [part.content_hash for part in (*images.halves.values(), images.held_out)],

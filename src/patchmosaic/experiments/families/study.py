@@ -22,14 +22,14 @@ from jaxtyping import Float
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from patchmosaic.analysis.memorisation import nearest_ratios
 from patchmosaic.data.imageset import ImageSet
 from patchmosaic.denoisers import Denoiser, PolynomialDenoiser
-from patchmosaic.experiments import small_targets
-from patchmosaic.experiments.architectures import Parts
-from patchmosaic.experiments.image_families import Family, image_families
-from patchmosaic.experiments.measures import nearest_ratios, realism_distance
-from patchmosaic.experiments.outcomes import HALVES, Measures, Outcome
-from patchmosaic.experiments.small_targets import (
+from patchmosaic.experiments.architectures.study import Parts
+from patchmosaic.experiments.architectures.variants import Scale
+from patchmosaic.experiments.families import small_targets
+from patchmosaic.experiments.families.images import Family, image_families
+from patchmosaic.experiments.families.small_targets import (
     SmallFamily,
     SmallOutcome,
     agreement,
@@ -42,7 +42,8 @@ from patchmosaic.experiments.small_targets import (
     plane_families,
     plane_outcome,
 )
-from patchmosaic.experiments.variants import Scale
+from patchmosaic.experiments.measures import realism_distance
+from patchmosaic.experiments.outcomes import HALVES, Measures, Outcome
 from patchmosaic.files import fingerprint, read_json, replacing, write_json
 from patchmosaic.generation import generate
 from patchmosaic.laws import generated_law

@@ -30,8 +30,8 @@ from patchmosaic.denoisers import (
     WienerDenoiser,
 )
 from patchmosaic.denoisers.relatives.soft_window import gaussian_window
-from patchmosaic.experiments.small_targets import Known
-from patchmosaic.experiments.variants import SCHEDULE, Scale
+from patchmosaic.experiments.architectures.variants import SCHEDULE, Scale
+from patchmosaic.experiments.families.small_targets import Known
 from patchmosaic.locality import LocalityScale
 
 # Noise levels, and how far a pixel sees there, in sides of the image beyond 3 pixels: about what networks were found to see.

@@ -1,0 +1,1 @@
+"""What the details of an architecture change in what is generated."""
