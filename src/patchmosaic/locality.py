@@ -9,6 +9,7 @@ The scale is keyed by noise level sigma_t / alpha_t, not by step: it means the s
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -57,11 +58,15 @@ class LocalityScale:
         levels = tuple(float(schedule.noise_level((step + 1) / count)) for step in range(count))
         return cls(levels, tuple(patch_sizes))
 
+    @classmethod
+    def shrinking(cls, schedule: NoiseSchedule, side: int, steps: int) -> LocalityScale:
+        """Odd sizes from 3 at the lowest noise up to the image side, in equal strides: no network's, but of their shape."""
+        largest = max(3, side - 1 + side % 2)
+        return cls.from_steps(schedule, [3 + 2 * round((largest - 3) / 2 * step / max(steps - 1, 1)) for step in range(steps)])
+
     def __call__(self, noise_level: float) -> int:
         """The patch size at `noise_level` = sigma / alpha (may be infinite)."""
-        asked = math.log(min(max(noise_level, 1e-12), LARGEST_NOISE_LEVEL))
-        nearest = min(range(len(self.noise_levels)), key=lambda i: abs(math.log(self.noise_levels[i]) - asked))
-        return self.patch_sizes[nearest]
+        return self.patch_sizes[self.noise_levels.index(nearest_level(self.noise_levels, noise_level))]
 
     def monotone(self) -> LocalityScale:
         """The smallest scale above this one that never shrinks as the noise grows."""
@@ -95,6 +100,12 @@ class LocalityScale:
     def load(cls, path: str | Path) -> LocalityScale:
         """Read a scale written by `save`."""
         return cls.from_json(read_json(Path(path), hint="`patchmosaic calibrate` writes locality scales."))
+
+
+def nearest_level(levels: Iterable[float], noise_level: float) -> float:
+    """Of some positive noise levels the one nearest to `noise_level` on a log scale; infinity counts as the largest."""
+    asked = math.log(min(max(noise_level, 1e-12), LARGEST_NOISE_LEVEL))
+    return min(levels, key=lambda level: abs(math.log(level) - asked))
 
 
 def check_patch_size(patch_size: int) -> int:

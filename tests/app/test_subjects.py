@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from patchmosaic.app import subjects
-from patchmosaic.app.subjects import TOY, names, open_subject, shrinking, toy
+from patchmosaic.app.subjects import TOY, names, open_subject, toy
 from patchmosaic.denoisers import EquivariantLocalDenoiser, IdealDenoiser
+from patchmosaic.locality import LocalityScale
 from patchmosaic.noise import CosineSchedule
 from patchmosaic.progress import silent
 from patchmosaic.sampling import sample, seeds
@@ -40,7 +41,7 @@ def test_the_toy_begins_with_a_white_pixel_that_was_in_doubt():
 
 @pytest.mark.parametrize(("side", "steps", "largest"), [(8, 5, 7), (32, 20, 31), (28, 1, 3), (3, 4, 3)])
 def test_patch_sizes_that_shrink_with_the_noise(side, steps, largest):
-    scale = shrinking(CosineSchedule(), side, steps)
+    scale = LocalityScale.shrinking(CosineSchedule(), side, steps)
     assert len(scale.patch_sizes) == steps
     assert scale.patch_sizes[0] == 3
     assert scale.patch_sizes[-1] == largest

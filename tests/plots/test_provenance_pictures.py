@@ -161,7 +161,7 @@ def test_a_mosaic_of_another_size_is_refused():
 def test_the_list_shows_the_patches_their_weights_and_the_rest():
     images = pool()
     p = provenance(images, top=5)
-    display = PixelSourcesDisplay(p, (2, 3), 1, torus=True).plot()
+    display = PixelSourcesDisplay(p, (2, 3), 1).plot()
     place = (1, 2, 3)
     patches = [image.get_array() for image in display.ax_.images if np.shape(image.get_array())[:2] == (3, 3)]
     assert len(patches) == 2 + 5  # of x_t, of x0_hat, and of each source

@@ -92,14 +92,7 @@ class Subject:
             return None
         if machine in self.scales:
             return self.scales[machine]
-        return self.patch_size or shrinking(self.schedule, max(self.pool.image_shape[1:]), steps)
-
-
-def shrinking(schedule: NoiseSchedule, side: int, steps: int) -> LocalityScale:
-    """Odd patch sizes from 3 at the lowest noise up to the image side, in equal strides: no network's, but of their shape."""
-    largest = max(3, side - 1 + side % 2)
-    sizes = [3 + 2 * round((largest - 3) / 2 * step / max(steps - 1, 1)) for step in range(steps)]
-    return LocalityScale.from_steps(schedule, sizes)
+        return self.patch_size or LocalityScale.shrinking(self.schedule, max(self.pool.image_shape[1:]), steps)
 
 
 def names(asked: str | None) -> list[str]:

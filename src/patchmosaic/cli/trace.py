@@ -107,9 +107,9 @@ def _machine(
     device: str,
 ) -> tuple[PosteriorDenoiser, Path]:
     """The machine, and the folder for what is traced with it."""
-    from patchmosaic.app.subjects import shrinking
     from patchmosaic.denoisers import PosteriorDenoiser
     from patchmosaic.errors import PatchMosaicError
+    from patchmosaic.locality import LocalityScale
     from patchmosaic.noise import CosineSchedule
     from patchmosaic.runs import DataSource, Run, build_machine
 
@@ -123,7 +123,7 @@ def _machine(
     if run is not None and patch_size is None:
         machine = run.machine(name, schedule=schedule, memory_budget=memory_budget)
     else:
-        size = patch_size or shrinking(schedule, max(pool.image_shape[1:]), steps)
+        size = patch_size or LocalityScale.shrinking(schedule, max(pool.image_shape[1:]), steps)
         machine = build_machine(name, pool, size, schedule=schedule, memory_budget=memory_budget)
     if not isinstance(machine, PosteriorDenoiser):
         raise PatchMosaicError("this machine averages no training patches", got=name, hint="Try bbELS, ELS, LS, IS or ES.")
@@ -180,7 +180,6 @@ def _write(
     table: str,
 ) -> dict[str, Any]:
     """Write tables and pictures; returns what there is to say."""
-    from patchmosaic.denoisers import EquivariantDenoiser, EquivariantLocalDenoiser
     from patchmosaic.plots.belief_maps import BeliefMapsDisplay
     from patchmosaic.plots.mosaic import MosaicDisplay
     from patchmosaic.plots.pixel_sources import PixelSourcesDisplay
@@ -189,8 +188,7 @@ def _write(
 
     provenance = along[-1]
     chosen = pixel or telling_pixel(provenance)
-    torus = isinstance(machine, EquivariantLocalDenoiser | EquivariantDenoiser)
-    one = PixelSourcesDisplay(provenance, chosen, torus=torus)
+    one = PixelSourcesDisplay(provenance, chosen)
     mosaic = MosaicDisplay.from_provenance(provenance, title=title)
     files = [
         mosaic.save(folder / "mosaic.png"),

@@ -28,6 +28,11 @@ class EquivariantDenoiser(PosteriorDenoiser):
     def _footprint(self) -> Footprint:
         return translate_footprint(self.image_shape)
 
+    @property
+    def torus(self) -> bool:
+        """Always."""
+        return True
+
     def places(self, noise_level: float) -> Int64[Tensor, "H W"]:
         """Every translation."""
         return torch.full(self.image_shape[1:], math.prod(self.image_shape[1:]))

@@ -80,6 +80,11 @@ class PatchDenoiser(PosteriorDenoiser):
         """The patch size at sigma / alpha = `noise_level`."""
         return self.patch_size if isinstance(self.patch_size, int) else self.patch_size(noise_level)
 
+    @property
+    def torus(self) -> bool:
+        """As the rule says."""
+        return self.rule in ("anywhere", "anywhere inside")
+
     def places(self, noise_level: float) -> Int64[Tensor, "H W"]:
         """As many as the rule admits."""
         return admitted_places(self.rule, self.image_shape[1:], self.size_at(noise_level))

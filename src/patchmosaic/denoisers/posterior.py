@@ -131,6 +131,11 @@ class PosteriorDenoiser(Denoiser):
             for batch in samples.split(agreed):
                 yield batch, replace(whole[batch], index=index, ranks=ranks)
 
+    @property
+    def torus(self) -> bool:
+        """Whether what a pixel sees goes round the edges of the image."""
+        return False
+
     def places(self, noise_level: float) -> Int64[Tensor, "H W"]:
         """In how many places of a training image each pixel may find its match, at sigma / alpha = `noise_level`."""
         return torch.ones(self.image_shape[1:], dtype=torch.int64)

@@ -38,15 +38,14 @@ class PixelSourcesDisplay(CanvasDisplay):
         provenance: of the samples.
         pixel: (row, column), from 0 at the upper left.
         sample: which of the batch.
-        torus: windows go round the edges, as those of ELS and ES do.
 
     Raises:
         PatchMosaicError: there is no such pixel.
     """
 
-    def __init__(self, provenance: Provenance, pixel: Sequence[int], sample: int = 0, *, torus: bool = False) -> None:
+    def __init__(self, provenance: Provenance, pixel: Sequence[int], sample: int = 0) -> None:
         self.place = checked_place(provenance, pixel, sample)
-        self.provenance, self.torus = provenance, torus
+        self.provenance, self.torus = provenance, provenance.torus
         self.ranks = int((provenance.image[self.place] >= 0).sum())
 
     @property

@@ -34,6 +34,7 @@ class Provenance:
         pool: the training images; those of `image` are its.
         t: the time.
         patch_size: the window of each pixel at this time; None where the machine sees otherwise.
+        torus: whether windows go round the edges, as those of ELS and ES do.
         x_t: (B, C, H, W), what was denoised.
         x0_hat: (B, C, H, W), what the machine makes of it.
         image, row, column: (B, H, W, k), the sources: training images, and the pixel of each whose value is averaged; the
@@ -48,6 +49,7 @@ class Provenance:
     pool: ImageSet
     t: float
     patch_size: int | None
+    torus: bool
     x_t: Float[Tensor, "B C H W"]
     x0_hat: Float[Tensor, "B C H W"]
     image: Int64[Tensor, "B H W k"]
@@ -118,6 +120,7 @@ def trace(
         pool=machine.pool,
         t=float(times[0]),
         patch_size=machine.size_at(level) if isinstance(machine, PatchDenoiser) else None,
+        torus=machine.torus,
         x_t=x_t,
         x0_hat=whole.mean().to(x_t),
         image=torch.where(missing, -1, source // (height * width)),

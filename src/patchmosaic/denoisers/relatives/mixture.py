@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from patchmosaic.denoisers.base import Denoiser
 from patchmosaic.errors import PatchMosaicError
-from patchmosaic.locality import LARGEST_NOISE_LEVEL
+from patchmosaic.locality import nearest_level
 
 SomeMixture = TypeVar("SomeMixture", bound="MixtureDenoiser")
 
@@ -49,8 +48,7 @@ class MixtureDenoiser(Denoiser):
 
     def at_level(self, noise_level: float) -> tuple[float, ...]:
         """The weights at sigma / alpha."""
-        asked = math.log(min(max(noise_level, 1 / LARGEST_NOISE_LEVEL), LARGEST_NOISE_LEVEL))
-        return self.weights[min(self.weights, key=lambda level: abs(math.log(level) - asked))]
+        return self.weights[nearest_level(self.weights, noise_level)]
 
     def _denoise(self, x_t: Tensor, t: Tensor, label: Tensor | None) -> Tensor:
         weights = x_t.new_tensor([self.at_level(level) for level in self.schedule.noise_level(t).tolist()])  # (B, K)

@@ -29,7 +29,7 @@ from patchmosaic.engine.memory import DEFAULT_BUDGET, Footprint
 from patchmosaic.engine.posterior import PosteriorSum
 from patchmosaic.engine.windows import placed, soft_patch_posterior, window_footprint, window_posterior
 from patchmosaic.errors import NoiseLevelError, PatchSizeError, ValueRangeError
-from patchmosaic.locality import LARGEST_NOISE_LEVEL, check_patch_size
+from patchmosaic.locality import check_patch_size, nearest_level
 from patchmosaic.noise import NoiseSchedule
 
 Window = Float[Tensor, "rows columns"]
@@ -73,13 +73,17 @@ class SoftWindowDenoiser(PosteriorDenoiser):
         """The window at sigma / alpha."""
         return self.windows[self._nearest(noise_level)]
 
+    @property
+    def torus(self) -> bool:
+        """As the rule says."""
+        return self.rule in ("anywhere", "anywhere inside")
+
     def places(self, noise_level: float) -> Int64[Tensor, "H W"]:
         """As many as the rule admits."""
         return admitted_places(self.rule, self.image_shape[1:], len(self.at_level(noise_level)))
 
     def _nearest(self, noise_level: float) -> float:
-        asked = math.log(min(max(noise_level, 1 / LARGEST_NOISE_LEVEL), LARGEST_NOISE_LEVEL))
-        return min(self.windows, key=lambda level: abs(math.log(level) - asked))
+        return nearest_level(self.windows, noise_level)
 
     def _footprint(self) -> Footprint:
         if self.rule == "same position":
