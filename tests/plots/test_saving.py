@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from display_cases import EDGES, LEVELS, make_calibration, make_comparison, make_densities, make_points, make_variants, r_of
 from PIL import Image
+from study_cases import STUDIES
 
 import patchmosaic.plots
 from patchmosaic.errors import PatchMosaicError
@@ -39,11 +40,13 @@ DISPLAYS = {
     "families' map": lambda: FamilyMapDisplay(make_variants()),
     "densities": lambda: DensitiesDisplay(make_densities(), EDGES),
     "points": lambda: PointsDisplay(make_points(), np.eye(2)),
+    **STUDIES,
 }
 
 
 def test_no_display_is_forgotten():
-    kinds = {kind for kind in vars(patchmosaic.plots).values() if isinstance(kind, type) and issubclass(kind, Display)}
+    public = (getattr(patchmosaic.plots, name) for name in patchmosaic.plots.__all__)
+    kinds = {kind for kind in public if isinstance(kind, type) and issubclass(kind, Display)}
     assert {type(make()) for make in DISPLAYS.values()} == kinds - {Display}
 
 

@@ -17,7 +17,8 @@ from patchmosaic.analysis.information import Information
 from patchmosaic.errors import PatchMosaicError
 from patchmosaic.locality import LocalityScale
 from patchmosaic.plots.display import Display
-from patchmosaic.plots.style import COLUMN, SMALL, Theme, colours, dress, plain, plain_log
+from patchmosaic.plots.panels import legend_beside
+from patchmosaic.plots.style import COLUMN, Theme, colours, dress, plain, plain_log
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,18 +82,7 @@ class CriticalSizeDisplay(Display):
             ylabel="patch size, pixels",
             grid="y",
         )
-        legend = ax.legend(
-            fontsize=SMALL,
-            frameon=False,
-            labelcolor=theme.ink,
-            handlelength=2.2,
-            loc="center left",
-            bbox_to_anchor=(1.01, 0.5),
-            title="above its line a window\nknows its source",
-            title_fontsize=SMALL,
-            alignment="left",
-        )
-        legend.get_title().set_color(theme.muted)
+        legend_beside(ax, "above its line a window\nknows its source", theme, handlelength=2.2)
 
     def _draw_machine(self, ax: Axes, one: Information, colour: str) -> None:
         levels = np.array(one.noise_levels)

@@ -12,7 +12,7 @@ import numpy as np
 
 from patchmosaic.analysis.information import Information
 from patchmosaic.errors import PatchMosaicError
-from patchmosaic.plots.panels import PanelsDisplay
+from patchmosaic.plots.panels import PanelsDisplay, legend_beside
 from patchmosaic.plots.style import COLUMN, PAGE, SMALL, Theme, colours, dress, plain, plain_log
 
 if TYPE_CHECKING:
@@ -81,18 +81,7 @@ class InformationDisplay(PanelsDisplay):
             ylabel="information on the source, nats" if first else "",
             grid="y",
         )
-        legend = ax.legend(
-            fontsize=SMALL,
-            frameon=False,
-            labelcolor=theme.ink,
-            handlelength=1.2,
-            loc="center left",
-            bbox_to_anchor=(1.0, 0.5),
-            title="window",
-            title_fontsize=SMALL,
-            alignment="left",
-        )
-        legend.get_title().set_color(theme.muted)
+        legend_beside(ax, "window", theme)
 
     def _draw_most(self, ax: Axes, one: Information, theme: Theme) -> None:
         """ln |D|: of all windows, or where large ones have fewer patches to match, of the smallest and of the largest."""

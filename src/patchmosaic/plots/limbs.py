@@ -14,9 +14,8 @@ from patchmosaic.analysis.limbs import UNREADABLE
 from patchmosaic.analysis.tally import LimbTally, Verdict
 from patchmosaic.errors import PatchMosaicError
 from patchmosaic.plots.canvas import CanvasDisplay, Laid
-from patchmosaic.plots.display import Display
 from patchmosaic.plots.grid import to_pixels
-from patchmosaic.plots.panels import outside_legend
+from patchmosaic.plots.panels import DividedDisplay, outside_legend
 from patchmosaic.plots.style import BODY, PAGE, SMALL, TITLE, Theme, dress, plain
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ COLOURS: dict[Verdict, str] = {"too many": "#c95d00", "too few": "#239bfa", "no 
 Bars = Mapping[str, LimbTally]  # what stands below a bar -> the bar
 
 
-class LimbSharesDisplay(Display):
+class LimbSharesDisplay(DividedDisplay):
     """Stacked bars, a panel for each group: the share of figures with too many limbs, too few, or no figure at all.
 
     Args:
@@ -59,21 +58,9 @@ class LimbSharesDisplay(Display):
         )
         return f"{self.title}: share of figures with a wrong number of limbs. {each}."
 
-    def _new_axes(self, theme: Theme) -> Axes:
-        from matplotlib.figure import Figure
-
-        ax = Figure(figsize=self.size, facecolor=theme.paper, layout="constrained").add_subplot()
-        ax.set_axis_off()
-        return ax
-
     def _draw(self, ax: Axes, theme: Theme) -> None:
-        """On an axes of its own or on one that is given: panels fill the place of `ax`, whose own frame is not shown."""
-        ax.set_axis_off()
-        spec = ax.get_subplotspec()
-        if spec is None:
-            raise PatchMosaicError("panels need an axes made by subplots", got=type(ax).__name__)
-        grid = spec.subgridspec(1, len(self.groups), width_ratios=[len(bars) + 0.6 for bars in self.groups.values()])
-        self.panels_: list[Axes] = []
+        grid = self._divided(ax, 1, len(self.groups), [len(bars) + 0.6 for bars in self.groups.values()])
+        self.panels_ = []
         for i, (group, bars) in enumerate(self.groups.items()):
             panel = ax.figure.figure.add_subplot(grid[0, i])
             shapes = self._draw_bars(panel, bars, theme)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from patchmosaic.errors import PatchMosaicError
-from patchmosaic.plots.display import Display
-from patchmosaic.plots.panels import outside_legend
+from patchmosaic.plots.panels import DividedDisplay, outside_legend
 from patchmosaic.plots.scale import step_edges
 from patchmosaic.plots.style import BODY, PAGE, SMALL, Theme, dress, folded, plain_log
 
@@ -31,7 +30,7 @@ class TransitionPanel:
     scale: Sequence[tuple[float, int]]
 
 
-class TransitionDisplay(Display):
+class TransitionDisplay(DividedDisplay):
     """Two maps a machine, copies at the left and errors at the right, the calibrated scale drawn over both.
 
     Raises:
@@ -56,26 +55,14 @@ class TransitionDisplay(Display):
 
         return f"Maps of patch size against noise level: share of copies, and error. {'; '.join(map(told, self.panels))}."
 
-    def _new_axes(self, theme: Theme) -> Axes:
-        from matplotlib.figure import Figure
-
-        ax = Figure(figsize=self.size, facecolor=theme.paper, layout="constrained").add_subplot()
-        ax.set_axis_off()
-        return ax
-
     def _draw(self, ax: Axes, theme: Theme) -> None:
-        """On an axes of its own or on one that is given: maps fill the place of `ax`, whose own frame is not shown."""
         from matplotlib.colors import LogNorm, Normalize
 
-        ax.set_axis_off()
-        spec = ax.get_subplotspec()
-        if spec is None:
-            raise PatchMosaicError("panels need an axes made by subplots", got=type(ax).__name__)
-        grid = spec.subgridspec(len(self.panels), 2)
+        grid = self._divided(ax, len(self.panels), 2)
         figure = ax.figure.figure
         everywhere = [value for panel in self.panels for row in panel.errors.values() for value in row.values() if value > 0]
         norms: tuple[Any, Any] = (Normalize(0, 1), LogNorm(min(everywhere, default=0.1), max(everywhere, default=1.0)))
-        self.panels_: list[Axes] = []
+        self.panels_ = []
         for i, panel in enumerate(self.panels):
             for k, (values, name) in enumerate(
                 [(panel.copies, "share of copies"), (panel.errors, "error against the network")]

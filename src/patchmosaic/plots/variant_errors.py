@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from patchmosaic.errors import PatchMosaicError
-from patchmosaic.plots.display import Display
+from patchmosaic.plots.panels import DividedDisplay
 from patchmosaic.plots.style import PAGE, SMALL, SPARE_COLOURS, TITLE, Theme, dress, plain, plain_log, signed
 from patchmosaic.plots.variants import VariantResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 ACROSS = 3  # panels a row
 PANEL_HEIGHT = 1.75  # inches
@@ -26,7 +25,7 @@ _DASHES = (0, (2.2, 1.4))
 _COLOURS = ("#239bfa", "#c95d00", "#1a6f41", "#894aa1", *SPARE_COLOURS)
 
 
-class VariantErrorsDisplay(Display):
+class VariantErrorsDisplay(DividedDisplay):
     """A panel a factor: held-out images as lines, training images as dashes, the base in every panel.
 
     Args:
@@ -67,23 +66,10 @@ class VariantErrorsDisplay(Display):
         """Errors over the base's on held-out images."""
         return [error / base for error, base in zip(errors, self.base.test_errors, strict=True)]
 
-    def _new_axes(self, theme: Theme) -> Axes:
-        from matplotlib.figure import Figure
-
-        ax = Figure(figsize=self.size, facecolor=theme.paper, layout="constrained").add_subplot()
-        ax.set_axis_off()
-        return ax
-
     def _draw(self, ax: Axes, theme: Theme) -> None:
-        """On an axes of its own or on one that is given: panels fill the place of `ax`, whose own frame is not shown."""
-        ax.set_axis_off()
-        figure: Figure = ax.figure.figure
-        rows = math.ceil(len(self.factors) / ACROSS)
-        spec = ax.get_subplotspec()
-        if spec is None:
-            raise PatchMosaicError("panels need an axes made by subplots", got=type(ax).__name__)
-        grid = spec.subgridspec(rows, ACROSS)
-        self.panels_: list[Axes] = []
+        figure = ax.figure.figure
+        grid = self._divided(ax, math.ceil(len(self.factors) / ACROSS), ACROSS)
+        self.panels_ = []
         for i, factor in enumerate(self.factors):
             panel = figure.add_subplot(grid[i // ACROSS, i % ACROSS])
             self._draw_panel(panel, factor, theme, first=i % ACROSS == 0, last=i + ACROSS >= len(self.factors))
