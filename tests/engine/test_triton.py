@@ -17,8 +17,6 @@ from patchmosaic.errors import MemoryBudgetError
 from patchmosaic.noise import CosineSchedule
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-if DEVICE == "cpu":
-    os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported
 
 # Triton 3.5 and 3.6 compile the kernel, but their interpreter does not know today's numpy.
 pytest.importorskip("triton", minversion="3.5" if DEVICE == "cuda" else "3.7", reason="needs Triton 3.7, or 3.5 and a GPU")
