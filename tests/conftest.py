@@ -7,6 +7,6 @@ from jaxtyping import install_import_hook
 
 install_import_hook("patchmosaic", "beartype.beartype").__enter__()
 
-# Without a GPU its kernel runs in Triton's interpreter, which is chosen when Triton is imported, by whatever test does so first.
+# Without a GPU its kernel runs in Triton's interpreter, which is chosen when Triton is imported, by whichever test is first.
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
