@@ -48,6 +48,8 @@ def test_it_serves_at_the_address_that_it_tells(monkeypatch, browser):
 def test_bad_input_is_told(tmp_path):
     with pytest.raises(PatchMosaicError, match="no data set of this name"):
         run("no-such-data", "--export", tmp_path / "x.html")
+    with pytest.raises(PatchMosaicError, match="no data set of this name"):
+        run("no-such-data", "--no-browser")
     with pytest.raises(PatchMosaicError, match="Known: IS"):
         run("digits", "--export", tmp_path / "x.html", "--machine", "XYZ")
     assert not (tmp_path / "x.html").exists()

@@ -53,7 +53,9 @@ def explore(
 
     from patchmosaic.app.server import HOST, application, listening, serve
 
-    application(session)  # a missing extra is told before anything opens
+    application(session)  # a missing extra, and data that are not there, are told before anything opens
+    with progress_bars() as progress:
+        session.subject(session.names[0], None, progress)
     listener = listening(port)
     address = f"http://{HOST}:{listener.getsockname()[1]}/"
     if json:
