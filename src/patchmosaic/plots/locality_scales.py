@@ -10,7 +10,7 @@ from patchmosaic.calibration import Calibration
 from patchmosaic.errors import PatchMosaicError
 from patchmosaic.locality import LocalityScale
 from patchmosaic.plots.panels import PanelsDisplay, outside_legend
-from patchmosaic.plots.scale import step_edges
+from patchmosaic.plots.scale import DASHES, set_size_ticks, step_edges
 from patchmosaic.plots.style import BODY, Theme, colours, dress, folded, plain_log
 
 if TYPE_CHECKING:
@@ -66,19 +66,22 @@ class ScalesDisplay(PanelsDisplay):
     def _draw_panel(self, ax: Axes, i: int, theme: Theme) -> None:
         panel = self.panels[i]
         palette = colours(calibration.machine for calibration in panel.calibrations)
-        for calibration in panel.calibrations:
+        highest: list[float] = []
+        for dashes, calibration in zip(DASHES, panel.calibrations, strict=False):
             colour, edges = palette[calibration.machine], step_edges(calibration.noise_levels)
             lower, upper = calibration.spread()
             ax.fill_between(edges, [*lower, lower[-1]], [*upper, upper[-1]], step="post", color=colour, alpha=0.13, linewidth=0)
             sizes = calibration.scale.patch_sizes
-            ax.stairs(sizes, edges, baseline=None, color=colour, linewidth=1.5, label=calibration.machine)
+            ax.stairs(sizes, edges, baseline=None, color=colour, linewidth=1.7, linestyle=dashes, label=calibration.machine)
+            highest += [*sizes, *upper]
         if panel.published is not None:
             edges = step_edges(panel.published.noise_levels)
-            sizes, dashes = panel.published.patch_sizes, (0, (2, 1.3))
-            ax.stairs(sizes, edges, baseline=None, color=theme.ink, linewidth=1.0, linestyle=dashes, label="published")
+            sizes = panel.published.patch_sizes
+            ax.stairs(sizes, edges, baseline=None, color=theme.ink, linewidth=0.8, label="published")
+            highest += sizes
         ax.set_xscale("log")
         plain_log(ax.xaxis)
         ylabel = "patch size, pixels" if i % self.across == 0 else ""
         dress(ax, theme, title=folded(panel.title, 30), xlabel="noise level σ/α", ylabel=ylabel, grid="y")
         ax.title.set_fontsize(BODY)
-        ax.set_ylim(bottom=0)
+        set_size_ticks(ax, max(highest))

@@ -19,7 +19,7 @@ from patchmosaic.plots.style import COLUMN, SMALL, Theme, colours, dress, plain_
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_DASHES = ("solid", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1, 1.5)))
+DASHES = ("solid", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1, 1.5)))
 
 
 class LocalityScaleDisplay(Display):
@@ -72,7 +72,7 @@ class LocalityScaleDisplay(Display):
                 baseline=None,
                 color=colour,
                 linewidth=2.0,
-                linestyle=_DASHES[i % len(_DASHES)],
+                linestyle=DASHES[i % len(DASHES)],
                 label=f"{calibration.machine}  ({len(calibration.cosine)} seeds)",
             )
         if self.receptive_field is not None:
@@ -111,10 +111,7 @@ class LocalityScaleDisplay(Display):
 
     def _set_ticks(self, ax: Axes) -> None:
         highest = max(*(max(c.scale.patch_sizes) for c in self.calibrations), *(max(c.spread()[1]) for c in self.calibrations))
-        top = max(highest, self.receptive_field or 0)
-        stride = 2 * max(1, math.ceil(top / 2 / 8))
-        ax.set_yticks(range(1, int(top) + 2, stride))
-        ax.set_ylim(0, top * 1.1 + 0.5)
+        set_size_ticks(ax, max(highest, self.receptive_field or 0))
 
 
 def _drawable(noise_levels: Sequence[float]) -> list[float]:
@@ -123,6 +120,13 @@ def _drawable(noise_levels: Sequence[float]) -> list[float]:
     if len(levels) > 2 and levels[-1] >= LARGEST_NOISE_LEVEL:
         levels[-1] = levels[-2] ** 2 / levels[-3]
     return levels
+
+
+def set_size_ticks(ax: Axes, top: int | float) -> None:
+    """Odd patch sizes, a few of them, up to `top`."""
+    stride = 2 * max(1, math.ceil(top / 2 / 8))
+    ax.set_yticks(range(1, int(top) + 2, stride))
+    ax.set_ylim(0, top * 1.1 + 0.5)
 
 
 def step_edges(levels: Sequence[float]) -> list[float]:
