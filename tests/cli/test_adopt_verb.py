@@ -5,15 +5,9 @@ import shutil
 
 import pytest
 import torch
-import typer
+from command_line import run
 from safetensors.torch import load_file
-from typer.testing import CliRunner
 
-from patchmosaic.cli.adopt import adopt
-from patchmosaic.cli.calibrate import calibrate
-from patchmosaic.cli.compare import compare
-from patchmosaic.cli.sample import sample
-from patchmosaic.cli.train import train
 from patchmosaic.data import load
 from patchmosaic.errors import CheckpointError, LabelError, PatchMosaicError, ShapeError
 from patchmosaic.runs import Run
@@ -21,18 +15,8 @@ from patchmosaic.sampling import seeds
 
 diffusers = pytest.importorskip("diffusers", minversion="0.36", reason="needs pip install 'patchmosaic[diffusers]'")
 
-app = typer.Typer()
-for verb in (adopt, calibrate, compare, sample, train):
-    app.command()(verb)
 LIMIT = ("--limit", 200)
 TIMESTEPS = 980  # beyond, cosine betas leave nothing of the image
-
-
-def run(*arguments):
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
 
 
 def tiny_unet(**options):

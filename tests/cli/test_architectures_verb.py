@@ -3,20 +3,15 @@
 import json
 
 import pytest
+from command_line import runner
 from PIL import Image
-from typer.testing import CliRunner
 
-from patchmosaic.cli.main import app
 from patchmosaic.errors import PatchMosaicError
 
 SMALL = ["digits", "--images", "40", "--width", "4", "--steps", "3", "--seeds", "9"]
 
 
-def run(*arguments):
-    result = CliRunner().invoke(app, ["architectures", *(str(argument) for argument in arguments)])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
+run = runner("architectures")
 
 
 @pytest.fixture(scope="module")

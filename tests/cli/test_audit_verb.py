@@ -6,25 +6,17 @@ import json
 import numpy as np
 import pytest
 import torch
-import typer
+from command_line import runner
 from PIL import Image
 from safetensors.torch import save_file
-from typer.testing import CliRunner
 
-from patchmosaic.cli.audit import audit
 from patchmosaic.data import load
 from patchmosaic.errors import DataError, ShapeError
 
-app = typer.Typer()
-app.command()(audit)
 SMALL = ("--data", "digits", "--limit", 200, "--patch-size", 3, "--patches-of", 3)
 
 
-def run(*arguments):
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
+run = runner("audit")
 
 
 @pytest.fixture(scope="module")

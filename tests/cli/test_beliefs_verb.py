@@ -3,27 +3,12 @@
 import json
 
 import pytest
-import typer
+from command_line import run
 from PIL import Image
-from typer.testing import CliRunner
 
-from patchmosaic.cli.audit import audit
-from patchmosaic.cli.beliefs import beliefs
-from patchmosaic.cli.calibrate import calibrate
-from patchmosaic.cli.train import train
 from patchmosaic.errors import PatchMosaicError
 
-app = typer.Typer()
-for verb in (audit, beliefs, calibrate, train):
-    app.command()(verb)
 SMALL = ("--seeds", 2, "--steps", 3, "--levels", 3, "--draws", 2, "--window", 3, "--window", 1, "--json")
-
-
-def run(*arguments):
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command_line import run
 from PIL import Image
 from safetensors.torch import load_file
-from typer.testing import CliRunner
 
-from patchmosaic.cli.main import app, main
+from patchmosaic.cli.main import main
 from patchmosaic.data import load
 from patchmosaic.locality import LocalityScale
 
@@ -26,13 +26,6 @@ VERBS = (
     "doctor",
 )
 TRAIN = ["digits", "--limit", "120", "--width", "16", "--depth", "1", "--steps", "30", "--batch-size", "16"]
-
-
-def run(*arguments):
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
 
 
 def run_main(monkeypatch, *arguments):

@@ -3,23 +3,15 @@
 import json
 
 import pytest
-import typer
-from typer.testing import CliRunner
+from command_line import runner
 
-from patchmosaic.cli.explore import explore
 from patchmosaic.errors import PatchMosaicError
 
 pytest.importorskip("starlette", reason="the explorer needs starlette: pip install 'patchmosaic[app]'")
 pytest.importorskip("uvicorn", reason="the explorer needs uvicorn")
 
 
-def run(*arguments):
-    app = typer.Typer()
-    app.command()(explore)
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
+run = runner("explore")
 
 
 def test_it_writes_one_file_to_share(tmp_path):

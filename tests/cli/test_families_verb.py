@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from command_line import runner
 from PIL import Image
-from typer.testing import CliRunner
 
-from patchmosaic.cli.main import app
 from patchmosaic.errors import PatchMosaicError
 from patchmosaic.experiments.families import small_targets
 from patchmosaic.experiments.families import study as families
@@ -15,11 +14,7 @@ from patchmosaic.experiments.families import study as families
 PICTURES = ("density", "ring", "arcsine", "samples", "families")
 
 
-def run(*arguments):
-    result = CliRunner().invoke(app, ["families", *(str(argument) for argument in arguments)])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
+run = runner("families")
 
 
 @pytest.fixture(scope="module")

@@ -3,23 +3,15 @@
 import json
 
 import pytest
-import typer
+from command_line import runner
 from PIL import Image
-from typer.testing import CliRunner
 
-from patchmosaic.cli.limbs import limbs
 from patchmosaic.errors import PatchMosaicError
 
 SMALL = ["--images", "20", "--seeds", "4", "--steps", "4", "--training-steps", "2", "--machine", "bbELS"]
 
 
-def run(*arguments):
-    app = typer.Typer()
-    app.command()(limbs)
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
+run = runner("limbs")
 
 
 @pytest.fixture(scope="module")

@@ -4,17 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from typer import Typer
-from typer.testing import CliRunner, Result
+from command_line import run
+from typer.testing import Result
 
-from patchmosaic.cli.reproduce import reproduce
-from patchmosaic.cli.results import results
 from patchmosaic.errors import PatchMosaicError
 from patchmosaic.experiments.papers.catalogue import EXPERIMENTS
-
-app = Typer()
-app.command()(reproduce)
-app.command()(results)
 
 RECIPE = """
 image_size = 8
@@ -29,13 +23,6 @@ networks = {resnet = {width = 16, depth = 1}}
 rows.one = {title = "MNIST ResNet", data = "digits", network = "resnet"}
 rows.other = {title = "CelebA ResNet", data = "nowhere at all", network = "resnet"}
 """
-
-
-def run(*arguments: object) -> Result:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
 
 
 @pytest.fixture(scope="module")

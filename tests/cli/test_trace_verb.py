@@ -5,12 +5,10 @@ import json
 
 import pytest
 import torch
-import typer
+from command_line import runner
 from PIL import Image
-from typer.testing import CliRunner
 
 import patchmosaic as pm
-from patchmosaic.cli.trace import trace as verb
 from patchmosaic.errors import PatchMosaicError
 from patchmosaic.networks import ResNet, save_network
 from patchmosaic.provenance import trace
@@ -20,15 +18,8 @@ from patchmosaic.runs import DataSource, Run
 
 SMALL = ("digits", "--limit", 80, "--patch-size", 3, "--steps", 6, "--seed", 4)
 
-app = typer.Typer()
-app.command()(verb)
 
-
-def run(*arguments):
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
+run = runner("trace")
 
 
 def by_the_library(step=6, label=None, kind=pm.BoundaryBrokenDenoiser, patch_size=3, top=8):

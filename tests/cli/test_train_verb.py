@@ -4,14 +4,14 @@ import json
 import re
 import sys
 
+import command_line
 import pytest
 import torch
 from rich.console import Console
 from safetensors.torch import load_file
-from typer.testing import CliRunner
 
 from patchmosaic.cli import console
-from patchmosaic.cli.main import app, main
+from patchmosaic.cli.main import main
 from patchmosaic.networks import RECIPES, load_network, snapshots_in
 from patchmosaic.progress import Work
 
@@ -19,9 +19,7 @@ SMALL = ["digits", "--limit", "40", "--steps", "6", "--batch-size", "4", "--widt
 
 
 def run(*arguments):
-    result = CliRunner().invoke(app, ["train", *(str(argument) for argument in arguments)])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
+    result = command_line.run("train", *arguments)
     assert result.exit_code == 0
     return result
 
