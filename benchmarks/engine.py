@@ -44,7 +44,7 @@ from rich.table import Table
 
 import naive
 import patchmosaic as pm
-from patchmosaic.engine.native.posteriors import instruction_set
+from patchmosaic.engine.native.instructions import instruction_set
 from patchmosaic.sampling import ddim
 from workloads import MACHINES, SCALES, STEPS, Data, load_data, scales_at
 

@@ -77,7 +77,7 @@ def test_errors_name_the_way_out(done: tuple[Path, Path, Result]) -> None:
     root, recipe, _ = done
     for arguments, message in (
         (("table2", "--scale", recipe), "Known: table1"),
-        (("table1", "--scale", "gpu"), "cpu or full"),
+        (("table1", "--scale", "gpu"), "quick, cpu, full"),
         (("table1", "--scale", recipe, "--row", "two"), "Known: one, other"),
     ):
         with pytest.raises(PatchMosaicError, match=message):

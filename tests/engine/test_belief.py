@@ -8,7 +8,8 @@ from patchmosaic.engine import oracle
 from patchmosaic.engine.belief import TracedSum, largest
 from patchmosaic.engine.box_sums import box_sum_posteriors
 from patchmosaic.engine.memory import DEFAULT_BUDGET
-from patchmosaic.engine.native.posteriors import instruction_sets, native_posteriors
+from patchmosaic.engine.native.instructions import instruction_sets
+from patchmosaic.engine.native.posteriors import native_posteriors
 from patchmosaic.engine.posterior import PosteriorSum
 
 RULES = {

@@ -12,11 +12,10 @@ import torch
 from patchmosaic.engine import oracle
 from patchmosaic.engine.matching import admitted_pairs
 from patchmosaic.engine.memory import as_numbers
-from patchmosaic.engine.native import posteriors
+from patchmosaic.engine.native import instructions as choosing
+from patchmosaic.engine.native.instructions import instruction_set, instruction_sets
 from patchmosaic.engine.native.posteriors import (
     SLIDING_ERROR,
-    instruction_set,
-    instruction_sets,
     native_posteriors,
     sliding_error,
 )
@@ -190,9 +189,9 @@ def test_the_environment_chooses_the_instruction_set(monkeypatch):
 
 
 def test_where_the_kernel_was_not_built_one_warning_says_so(monkeypatch):
-    monkeypatch.setattr(posteriors, "kernel", None)
+    monkeypatch.setattr(choosing, "kernel", None)
     monkeypatch.delenv("PATCHMOSAIC_NATIVE", raising=False)
-    posteriors._say_once.cache_clear()
+    choosing._say_once.cache_clear()
     with pytest.warns(RuntimeWarning, match="not built"):
         assert instruction_set() is None
     with warnings.catch_warnings():

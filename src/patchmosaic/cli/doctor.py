@@ -18,7 +18,7 @@ def doctor(json: Json = False, device: Annotated[str | None, typer.Option(help="
     import torch
 
     from patchmosaic.data import found
-    from patchmosaic.engine.native.posteriors import instruction_set, instruction_sets
+    from patchmosaic.engine.native.instructions import instruction_set, instruction_sets
     from patchmosaic.runs import versions
 
     devices = [device] if device else ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]

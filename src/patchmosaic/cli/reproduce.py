@@ -28,7 +28,10 @@ def reproduce(
     ),
     scale: Annotated[
         str,
-        typer.Option(help="cpu: half an hour a row on two cores; full: the paper's, for a GPU; or a recipe file, .toml."),
+        typer.Option(
+            help="quick: a first look; cpu: half an hour a row on two cores; full: the paper's, for a GPU; or a recipe file,"
+            " .toml."
+        ),
     ] = "cpu",
     row: Annotated[
         list[str] | None,

@@ -16,7 +16,8 @@ from patchmosaic.engine.box_sums import box_sum_footprint, box_sum_posteriors
 from patchmosaic.engine.distributed import ALONE, Ranks
 from patchmosaic.engine.matching import Rule
 from patchmosaic.engine.memory import Footprint, StoredImages
-from patchmosaic.engine.native.posteriors import instruction_set, native_footprint, native_posteriors, read_off
+from patchmosaic.engine.native.instructions import instruction_set
+from patchmosaic.engine.native.posteriors import native_footprint, native_posteriors, read_off
 from patchmosaic.engine.posterior import Empty, PosteriorSum
 from patchmosaic.engine.precision import exact, log_weight_error
 

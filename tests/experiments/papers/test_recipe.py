@@ -94,7 +94,7 @@ def test_a_bad_recipe_says_what_is_wrong(tmp_path: Path, old: str, new: str, mes
 
 
 def test_unknown_scales_and_rows_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(PatchMosaicError, match=r"no such scale, got 'gpu'\. cpu or full"):
+    with pytest.raises(PatchMosaicError, match=r"no such scale, got 'gpu'\. quick, cpu, full"):
         read_recipes("gpu")
     with pytest.raises(PatchMosaicError, match="no such row, got mnist"):
         read_recipes("cpu").chosen("table1", ["mnist"])

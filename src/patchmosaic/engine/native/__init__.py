@@ -1,1 +1,1 @@
-"""The native kernel of the patch machines, in C++; `posteriors` calls it."""
+"""The native kernels, in C++: `instructions` chooses what they run, `posteriors` and `whole_images` call them."""

@@ -1,20 +1,11 @@
-"""Softmax over patches in C++, where the kernel was built: `patches.hpp` holds the algorithm.
-
-It is compiled for several instruction sets, and the best that the processor has is chosen here. Without a compiler the package
-installs all the same and plain torch serves.
-
-The environment variable PATCHMOSAIC_NATIVE chooses another way: 0 for none, or one of `instruction_sets()`.
-"""
+"""Softmax over patches in C++: `patches.hpp` holds the algorithm."""
 
 from __future__ import annotations
 
 import math
-import os
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 import torch
@@ -25,16 +16,10 @@ from patchmosaic.engine.belief import TracedSum
 from patchmosaic.engine.bounds import skip_threshold
 from patchmosaic.engine.matching import Rule, admitted_pairs
 from patchmosaic.engine.memory import Footprint, StoredImages, as_numbers
+from patchmosaic.engine.native.instructions import kernel
 from patchmosaic.engine.posterior import Empty, PosteriorSum
-from patchmosaic.errors import PatchMosaicError
 from patchmosaic.progress import inside
 
-try:
-    from patchmosaic.engine.native import _patches as kernel
-except ImportError:
-    kernel = None  # type: ignore[assignment]
-
-CHOICE = "PATCHMOSAIC_NATIVE"
 CALL_PAIRS = 2 * 10**8  # of one call and thread, some tenths of a second: between calls Ctrl-C is heard
 TELL_AFTER = 2.0  # seconds of work, of its progress
 SKIPPED_SHARE = {torch.float32: 2.0**-26, torch.float64: 2.0**-53}
@@ -42,42 +27,6 @@ ROUNDOFF = {torch.float32: 2.0**-24, torch.float64: 2.0**-53}
 SLIDING_ERROR = {torch.float32: 1.5e-4, torch.float64: 1e-10}  # beyond it, distances that count are computed anew
 IMAGES_FOR_CENTRE = 64
 LANES = 16  # images side by side in a vector
-
-
-def instruction_sets() -> list[str]:
-    """What the kernel can run on this processor, best first; empty where it was not built."""
-    return [] if kernel is None else list(kernel.instruction_sets())
-
-
-def instruction_set() -> str | None:
-    """What the kernel will run, or None where plain torch serves.
-
-    Raises:
-        PatchMosaicError: PATCHMOSAIC_NATIVE names something that is not there.
-    """
-    known = instruction_sets()
-    if not known and CHOICE not in os.environ:
-        _say_once()
-    choice = os.environ.get(CHOICE, known[0] if known else "0")
-    if choice == "0":
-        return None
-    if choice not in known:
-        raise PatchMosaicError(
-            f"{CHOICE} must name an instruction set of this processor, or be 0 for plain torch",
-            got=repr(choice),
-            hint=f"Known here: {', '.join(known) or 'none, the kernel was not built'}.",
-        )
-    return choice
-
-
-@cache
-def _say_once() -> None:
-    warnings.warn(
-        "the native kernel was not built, probably for want of a C++ compiler: plain torch serves, which is slower. "
-        f"{CHOICE}=0 silences this; `patchmosaic doctor` tells more.",
-        RuntimeWarning,
-        stacklevel=3,
-    )
 
 
 def native_posteriors(
@@ -96,7 +45,7 @@ def native_posteriors(
     Candidates are left out where they weigh too little to count: less than exp(-`skip_threshold`) times the likeliest.
 
     Args:
-        instructions: one of `instruction_sets()`; for the others see `patch_posteriors`.
+        instructions: one of `instructions.instruction_sets()`; for the others see `patch_posteriors`.
     """
     queries = queries.contiguous()
     channels, *shape = queries.shape[1:]

@@ -7,7 +7,7 @@ A recipe file gives what its rows have in common, and four tables, each of which
     [rows.NAME]         what a row has of its own; without this table, the eleven rows of rows.toml
     [experiments]       the rows of an experiment, where they are not all
 
-`cpu` and `full` are files of that form in `recipes/`; any other is given by its path, and its name is the scale's.
+`quick`, `cpu` and `full` are files of that form in `recipes/`; any other is given by its path, and its name is the scale's.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from patchmosaic.errors import LabelError, PatchMosaicError
 from patchmosaic.networks import RECIPES, Network, Padding, TrainingSettings, preset_network
 from patchmosaic.networks.presets import check_preset
 
-SCALES = ("cpu", "full")
+SCALES = ("quick", "cpu", "full")
 Table = TypeVar("Table")
 
 
@@ -147,7 +147,7 @@ class Recipes:
 
 
 def read_recipes(scale: str, **changes: Any) -> Recipes:
-    """The recipes of "cpu", of "full", or of the TOML file at a path.
+    """The recipes of "quick", "cpu" or "full", or of the TOML file at a path.
 
     Args:
         changes: fields of every row in place of the file's; None changes nothing.
@@ -162,7 +162,7 @@ def read_recipes(scale: str, **changes: Any) -> Recipes:
     elif Path(scale).suffix == ".toml" and Path(scale).is_file():
         common, name = _parsed(Path(scale).read_text("utf-8"), scale), Path(scale).stem
     else:
-        raise PatchMosaicError("no such scale", got=repr(scale), hint=f"{' or '.join(SCALES)}, or the path of a .toml file.")
+        raise PatchMosaicError("no such scale", got=repr(scale), hint=f"{', '.join(SCALES)}, or the path of a .toml file.")
     experiments = {key: tuple(rows) for key, rows in common.pop("experiments", {}).items()}
     tables = common.pop("rows", None) or _parsed((package / "rows.toml").read_text("utf-8"), "rows.toml")
     common["scale"] = name
