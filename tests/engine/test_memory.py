@@ -32,7 +32,7 @@ from patchmosaic.denoisers import (
 )
 from patchmosaic.engine.memory import CACHE_BYTES, SCAN_BYTES, Footprint, pool_blocks
 from patchmosaic.engine.moments import fit_gaussian
-from patchmosaic.engine.native import posteriors as native
+from patchmosaic.engine.native import instructions as native
 from patchmosaic.errors import MemoryBudgetError
 from patchmosaic.provenance import trace
 

@@ -96,10 +96,10 @@ def fixed_pass(s, log_weight_error):
     """A pass that reports a sum of weights `s` and an error a query, and marks its result by the dtype it ran in."""
     calls = []
 
-    def one_pass(queries, precision, answers):
-        calls.append((queries.dtype, len(queries)))
+    def one_pass(queries, precision, dtype, answers):
+        calls.append((dtype, len(queries)))
         batch = len(queries)
-        value = 1.0 if queries.dtype == torch.float64 else 0.5
+        value = 1.0 if dtype == torch.float64 else 0.5
         cells = torch.ones(batch, 1, 1, dtype=torch.float64)
         state = PosteriorSum(0 * cells, s * cells, torch.full((batch, 1, 2, 2), value * s, dtype=torch.float64))
         return [state], [state.rounding_error(log_weight_error[:batch, None, None])]
@@ -137,10 +137,10 @@ def test_float64_queries_are_done_once():
 def test_only_the_doubtful_patch_sizes_are_done_again():
     calls = []
 
-    def one_pass(queries, precision, answers):
-        calls.append((queries.dtype, list(answers)))
+    def one_pass(queries, precision, dtype, answers):
+        calls.append((dtype, list(answers)))
         cells = torch.ones(len(queries), 1, 1, dtype=torch.float64)
-        value = 1.0 if queries.dtype == torch.float64 else 0.5
+        value = 1.0 if dtype == torch.float64 else 0.5
         states = [PosteriorSum(0 * cells, 2 * cells, torch.full_like(cells, 2 * value)[:, None]) for _ in answers]
         return states, [cells[:, 0, 0] * (1e-2 if answer == 1 else 1e-12) for answer in answers]
 

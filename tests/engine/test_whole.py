@@ -1,12 +1,99 @@
-"""Matrix products keep float32 whatever the process allows. That the answers are right is judged in `test_precision`."""
+"""IS against the brute force, in every way of computing it; and matrix products keep float32 whatever the process allows."""
 
+import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from patchmosaic.engine import whole
+from patchmosaic.engine import oracle, precision, whole
 from patchmosaic.engine.memory import DEFAULT_BUDGET
+from patchmosaic.engine.native.instructions import instruction_sets
 from patchmosaic.engine.whole import whole_image_posterior
+
+WAYS = ["0", *instruction_sets()]
+
+
+@pytest.fixture(params=WAYS)
+def way(request, monkeypatch):
+    monkeypatch.setenv("PATCHMOSAIC_NATIVE", request.param)
+    return request.param
+
+
+def case(seed):
+    """Random sizes; 8-bit images or floats, some of them twice, all or those at an index; noise down to 1e-3."""
+    rng = np.random.default_rng(seed)
+    shape = (int(rng.choice([1, 3])), int(rng.integers(1, 9)), int(rng.choice([1, 5, 19])))
+    count, batch = int(rng.choice([1, 7, 40])), int(rng.choice([1, 3, 6]))
+    images = torch.from_numpy(rng.integers(0, 256, (count, *shape), dtype=np.uint8))
+    numbers = images.float() / 127.5 - 1
+    if seed % 3 == 0:
+        images, numbers = images.repeat(3, 1, 1, 1), numbers.repeat(3, 1, 1, 1)
+    index = torch.from_numpy(rng.permutation(len(images))[: max(1, len(images) - 2)]) if seed % 2 else None
+    sigma = 10.0 ** rng.uniform(-3, 1)
+    near = numbers[torch.from_numpy(rng.integers(0, len(numbers), batch))].double()
+    y = near + sigma * torch.from_numpy(rng.standard_normal((batch, *shape)))
+    return y, sigma, images if seed % 4 else numbers, numbers, index
+
+
+def relative_error(answer, expected):
+    return np.linalg.norm(answer.numpy() - expected) / np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("seed", range(16))
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-11)])
+def test_the_posterior_matches_the_brute_force(way, seed, dtype, tolerance):
+    y, sigma, images, numbers, index = case(seed)
+    expected = oracle.ideal(y.numpy(), (numbers if index is None else numbers[index]).double().numpy(), 1.0, sigma)
+    gamma = torch.full((len(y),), sigma**-2, dtype=torch.float64)
+    state = whole_image_posterior(y, gamma, images, index, dtype, DEFAULT_BUDGET)
+    assert relative_error(state.mean(), expected) < tolerance
+
+
+def crowd(count, seed=3, size=1024):
+    """Images whose log-weights differ by about 1/2, for queries far from all of them, so that their rounding is large."""
+    rng = np.random.default_rng(seed)
+    images = torch.from_numpy(rng.uniform(-1, 1, (count, 1, 1, size))).float()
+    y = torch.from_numpy(rng.standard_normal((2, 1, 1, size))) * 3
+    away = (y[:, None] - images.double()).square().sum((2, 3, 4))
+    return y, images, torch.full((2,), 1 / float(away.std()), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("count", [2, 30, 300, 3000])
+def test_many_that_weigh_alike_are_exact_too(way, count):
+    y, images, gamma = crowd(count)
+    expected = np.concatenate(
+        [
+            oracle.ideal(one[None].numpy(), images.double().numpy(), 1.0, float(g) ** -0.5)
+            for one, g in zip(y, gamma, strict=True)
+        ]
+    )
+    state = whole_image_posterior(y, gamma, images, None, torch.float32, DEFAULT_BUDGET)
+    assert relative_error(state.mean(), expected) < 1e-5
+
+
+def test_blocks_make_no_difference(way, monkeypatch):
+    y, sigma, images, _, _ = case(2)
+    gamma = torch.full((len(y),), sigma**-2, dtype=torch.float64)
+    at_once = whole_image_posterior(y, gamma, images, None, torch.float32, DEFAULT_BUDGET)
+    monkeypatch.setattr("patchmosaic.engine.whole.BLOCK_BYTES", 3 * images[0].nbytes)
+    blocks = whole_image_posterior(y, gamma, images, None, torch.float32, DEFAULT_BUDGET)
+    assert relative_error(blocks.mean(), at_once.mean().numpy()) < 1e-6
+
+
+def test_at_low_noise_float32_is_enough(way, monkeypatch):
+    """What weighs much is computed anew: nothing has to be done again in float64."""
+    y, images, _ = crowd(200)
+    near = images[:2].double() + 1e-2 * y
+    monkeypatch.setattr(precision, "TOLERANCE", 1e-6)
+    asked, one_pass = [], whole._one_pass
+
+    def counted(*arguments):
+        asked.append(torch.float64 if torch.float64 in arguments else torch.float32)
+        return one_pass(*arguments)
+
+    monkeypatch.setattr(whole, "_one_pass", counted)
+    whole_image_posterior(near, torch.full((2,), 1e4, dtype=torch.float64), images, None, torch.float32, DEFAULT_BUDGET)
+    assert asked == [torch.float32]
 
 
 def allowed():
@@ -54,7 +141,12 @@ def precision_restored():
             setting.fp32_precision = "none"
 
 
-@pytest.mark.usefixtures("precision_restored")
+@pytest.fixture
+def plain_torch(monkeypatch):
+    monkeypatch.setenv("PATCHMOSAIC_NATIVE", "0")
+
+
+@pytest.mark.usefixtures("precision_restored", "plain_torch")
 @pytest.mark.parametrize("lower", [lower_everything, lower_gpu_products, lower_cpu_products, lower_products])
 def test_products_are_float32_and_the_process_is_left_as_it_was(lower):
     if lower is not lower_products and not hasattr(torch.backends.cuda.matmul, "fp32_precision"):
@@ -73,7 +165,7 @@ def test_products_are_float32_and_the_process_is_left_as_it_was(lower):
     assert allowed() == lowered
 
 
-@pytest.mark.usefixtures("precision_restored")
+@pytest.mark.usefixtures("precision_restored", "plain_torch")
 def test_what_products_inherit_they_still_inherit():
     if not hasattr(torch.backends.cuda.matmul, "fp32_precision"):
         pytest.skip("torch before 2.9 has one setting")
@@ -84,9 +176,9 @@ def test_what_products_inherit_they_still_inherit():
     assert set(allowed()) == {"ieee"}
 
 
-@pytest.mark.usefixtures("precision_restored")
+@pytest.mark.usefixtures("precision_restored", "plain_torch")
 def test_torch_before_2_9_has_one_setting(monkeypatch):
-    monkeypatch.setattr(whole, "hasattr", lambda *_: False, raising=False)
+    monkeypatch.setattr(precision, "hasattr", lambda *_: False, raising=False)
     lower_products()
     lowered = allowed()
     images = torch.linspace(-1, 1, 12).view(1, 3, 2, 2)

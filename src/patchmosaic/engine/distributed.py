@@ -100,11 +100,11 @@ class Ranks:
         s, v = sums.split([state.s.numel(), state.v.numel()])
         return PosteriorSum(m, s.view_as(state.s), v.view_as(state.v))
 
-    def least(self, number: Shaped[Tensor, ""]) -> Shaped[Tensor, ""]:
-        """The least of the numbers that the ranks of the team have: what they decide alike they decide by it."""
+    def least(self, numbers: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
+        """Elementwise the least that a rank of the team has: what they decide alike they decide by it."""
         if self.team is None:
-            return number
-        least = number.clone()
+            return numbers
+        least = numbers.clone()
         _reduce(least, dist.ReduceOp.MIN, self.team)
         return least
 

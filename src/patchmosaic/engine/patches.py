@@ -49,7 +49,10 @@ def patch_posteriors(
         MemoryBudgetError: `memory_budget` bytes do not hold one image against one query.
     """
 
-    def one_pass(queries: Tensor, precision: Tensor, answers: Sequence[int]) -> tuple[list[PosteriorSum], list[Tensor]]:
+    def one_pass(
+        queries: Tensor, precision: Tensor, dtype: torch.dtype, answers: Sequence[int]
+    ) -> tuple[list[PosteriorSum], list[Tensor]]:
+        queries = queries.to(dtype)
         sizes = tuple(patch_sizes[answer] for answer in answers)
         instructions = _native(queries.device)
         if instructions:

@@ -22,8 +22,7 @@ from patchmosaic.engine.distributed import ALONE, Ranks
 from patchmosaic.engine.matching import Rule
 from patchmosaic.engine.memory import WIDEST, Footprint, StoredImages, block_numbers, pool_blocks
 from patchmosaic.engine.posterior import Empty, PosteriorSum
-from patchmosaic.engine.precision import exact, log_weight_error
-from patchmosaic.engine.whole import float32_products
+from patchmosaic.engine.precision import exact, float32_products, log_weight_error
 
 AT_ONCE = 256  # windows of one matrix product, so that their log-weights stay in the cache
 
@@ -59,7 +58,10 @@ def window_posterior(
     """
     heaviest = float(windows.max())
 
-    def one_pass(queries: Tensor, precision: Tensor, answers: Sequence[int]) -> tuple[list[PosteriorSum], list[Tensor]]:
+    def one_pass(
+        queries: Tensor, precision: Tensor, dtype: torch.dtype, answers: Sequence[int]
+    ) -> tuple[list[PosteriorSum], list[Tensor]]:
+        queries = queries.to(dtype)
         state = ranks.merge(_one_pass(queries, precision, images, index, windows, value_size, memory_budget, empty))
         return [state], [state.rounding_error(log_weight_error(state, queries, precision, heaviest))]
 
@@ -162,7 +164,10 @@ def soft_patch_posterior(
     Other arguments and errors as there.
     """
 
-    def one_pass(queries: Tensor, precision: Tensor, answers: Sequence[int]) -> tuple[list[PosteriorSum], list[Tensor]]:
+    def one_pass(
+        queries: Tensor, precision: Tensor, dtype: torch.dtype, answers: Sequence[int]
+    ) -> tuple[list[PosteriorSum], list[Tensor]]:
+        queries = queries.to(dtype)
         sums = box_sum_posteriors(queries, precision, images, index, rule, (len(window),), memory_budget, window, empty)
         state = ranks.merge(sums[0])
         return [state], [state.rounding_error(log_weight_error(state, queries, precision, float(window.max())))]

@@ -24,3 +24,27 @@ def add_patches(
 
     Shapes as in PosteriorSum and `native_posteriors`; all arrays contiguous. Returns how many groups of patches were weighed.
     """
+
+def half_squared_distances(
+    queries: NDArray[float32] | NDArray[float64],
+    images: NDArray[uint8] | NDArray[float32],
+    index: NDArray[int64] | None,
+    start: int,
+    stop: int,
+    threads: int,
+    instructions: str,
+    half: NDArray[float64],
+) -> None:
+    """Write half the squared distances of queries (B, D) to images `start` to `stop` to `half` (B, stop - start)."""
+
+def add_weighted(
+    weights: NDArray[float32] | NDArray[float64],
+    images: NDArray[uint8] | NDArray[float32],
+    index: NDArray[int64] | None,
+    start: int,
+    stop: int,
+    threads: int,
+    instructions: str,
+    sums: NDArray[float64],
+) -> None:
+    """Add images `start` to `stop` times their weights (B, stop - start) to `sums` (B, D)."""

@@ -19,6 +19,14 @@ namespace patchmosaic {
     int64_t add(const Task<T>& task); \
     extern template int64_t add<float>(const Task<float>&); \
     extern template int64_t add<double>(const Task<double>&); \
+    template <class T> \
+    void half_squared_distances(const ImageTask& task, const T* queries, double* half); \
+    extern template void half_squared_distances<float>(const ImageTask&, const float*, double*); \
+    extern template void half_squared_distances<double>(const ImageTask&, const double*, double*); \
+    template <class T> \
+    void add_weighted(const ImageTask& task, const T* weights, double* sums); \
+    extern template void add_weighted<float>(const ImageTask&, const float*, double*); \
+    extern template void add_weighted<double>(const ImageTask&, const double*, double*); \
     }
 PATCHMOSAIC_DECLARE(baseline)
 #ifdef PATCHMOSAIC_X86
@@ -47,14 +55,12 @@ std::vector<std::string> instruction_sets() {
     return found;
 }
 
-template <class T>
-int64_t dispatch(const Task<T>& task, const std::string& instructions) {
 #ifdef PATCHMOSAIC_X86
-    if (instructions == "avx512") return avx512::add(task);
-    if (instructions == "avx2") return avx2::add(task);
+#define PATCHMOSAIC_DISPATCH(instructions, call) \
+    ((instructions) == "avx512" ? avx512::call : (instructions) == "avx2" ? avx2::call : baseline::call)
+#else
+#define PATCHMOSAIC_DISPATCH(instructions, call) baseline::call
 #endif
-    return baseline::add(task);
-}
 
 void require(bool condition, const char* what) {
     if (!condition) throw std::invalid_argument(what);
@@ -68,13 +74,33 @@ Rule rule_named(const std::string& name) {
     throw std::invalid_argument("no such rule: " + name);
 }
 
+using Images = nb::ndarray<nb::ro, nb::ndim<4>, nb::c_contig, nb::device::cpu>;
+
+// What both kinds of task say of the images; `chosen` keeps the index alive.
+template <class Task>
+void give_images(Task& task, const Images& images, const nb::object& index, int64_t start, int64_t stop, Array<const int64_t, 1>& chosen) {
+    task.bytes = images.dtype() == nb::dtype<uint8_t>() ? static_cast<const uint8_t*>(images.data()) : nullptr;
+    task.floats = images.dtype() == nb::dtype<float>() ? static_cast<const float*>(images.data()) : nullptr;
+    require(task.bytes || task.floats, "images must be uint8 or float32");
+    const int64_t stored = int64_t(images.shape(0));
+    int64_t count = stored;
+    if (!index.is_none()) {
+        chosen = nb::cast<Array<const int64_t, 1>>(index);
+        task.index = chosen.data();
+        count = int64_t(chosen.shape(0));
+    }
+    require(0 <= start && start <= stop && stop <= count, "start and stop must lie within the images");
+    for (int64_t i = start; task.index && i < stop; ++i) require(task.index[i] >= 0 && task.index[i] < stored, "index out of range");
+    task.start = start, task.stop = stop;
+}
+
 template <class T>
 int64_t add_patches(
     Array<const T, 4> queries,
     Array<const double, 1> precision,
     Array<const bool, 1> refine,
     Array<const T, 1> centre,
-    nb::ndarray<nb::ro, nb::ndim<4>, nb::c_contig, nb::device::cpu> images,
+    Images images,
     nb::object index,
     int64_t start,
     int64_t stop,
@@ -99,21 +125,10 @@ int64_t add_patches(
     task.centre = centre.data();
     task.batch = B, task.channels = int(C), task.height = int(H), task.width = int(W);
 
-    task.bytes = images.dtype() == nb::dtype<uint8_t>() ? static_cast<const uint8_t*>(images.data()) : nullptr;
-    task.floats = images.dtype() == nb::dtype<float>() ? static_cast<const float*>(images.data()) : nullptr;
-    require(task.bytes || task.floats, "images must be uint8 or float32");
-    int64_t count = int64_t(images.shape(0));
     const bool same = int64_t(images.shape(1)) == C && int64_t(images.shape(2)) == H && int64_t(images.shape(3)) == W;
     require(same, "queries and images must have the same shape");
     Array<const int64_t, 1> chosen;
-    if (!index.is_none()) {
-        chosen = nb::cast<Array<const int64_t, 1>>(index);
-        task.index = chosen.data();
-        for (size_t i = 0; i < chosen.shape(0); ++i)
-            require(chosen.data()[i] >= 0 && chosen.data()[i] < count, "index out of range");
-        count = int64_t(chosen.shape(0));
-    }
-    require(0 <= start && start <= stop && stop <= count, "start and stop must lie within the images");
+    give_images(task, images, index, start, stop, chosen);
     require(patch_size > 0 && patch_size % 2 == 1, "patch_size must be odd");
     require(int64_t(precision.shape(0)) == B, "precision must be one a query");
     require(int64_t(refine.shape(0)) == B, "refine must be one a query");
@@ -124,7 +139,6 @@ int64_t add_patches(
         int64_t(v.shape(0)) == B && int64_t(v.shape(1)) == C + 1 && int64_t(v.shape(2)) == H && int64_t(v.shape(3)) == W,
         "v must be (B, C + 1, H, W)");
     require(skip > 0 && threads > 0, "skip and threads must be positive");
-    task.start = start, task.stop = stop;
     task.rule = rule_named(rule);
     task.patch_size = patch_size, task.skip = skip, task.threads = threads;
     task.m = m.data(), task.s = s.data(), task.v = v.data();
@@ -147,10 +161,48 @@ int64_t add_patches(
         task.trace = {int(keep), spread[0].data(), spread[1].data(), spread[2].data(), top_of_each.data(), source_of_each.data()};
     }
     nb::gil_scoped_release release;
-    return dispatch(task, instructions);
+    return PATCHMOSAIC_DISPATCH(instructions, add(task));
+}
+
+// Queries (B, D) and images of D numbers each.
+ImageTask image_task(int64_t batch, int64_t size, const Images& images, const nb::object& index, int64_t start, int64_t stop, int threads, Array<const int64_t, 1>& chosen) {
+    require(int64_t(images.shape(1)) * int64_t(images.shape(2)) * int64_t(images.shape(3)) == size, "queries and images must have the same size");
+    require(threads > 0, "threads must be positive");
+    ImageTask task{};
+    task.batch = batch, task.size = size, task.threads = threads;
+    give_images(task, images, index, start, stop, chosen);
+    return task;
+}
+
+template <class T>
+void half_squared_distances(Array<const T, 2> queries, Images images, nb::object index, int64_t start, int64_t stop, int threads, const std::string& instructions, Array<double, 2> half) {
+    Array<const int64_t, 1> chosen;
+    const ImageTask task = image_task(int64_t(queries.shape(0)), int64_t(queries.shape(1)), images, index, start, stop, threads, chosen);
+    require(int64_t(half.shape(0)) == task.batch && int64_t(half.shape(1)) == stop - start, "half must be (B, stop - start)");
+    nb::gil_scoped_release release;
+    PATCHMOSAIC_DISPATCH(instructions, half_squared_distances(task, queries.data(), half.data()));
+}
+
+template <class T>
+void add_weighted(Array<const T, 2> weights, Images images, nb::object index, int64_t start, int64_t stop, int threads, const std::string& instructions, Array<double, 2> sums) {
+    Array<const int64_t, 1> chosen;
+    const ImageTask task = image_task(int64_t(sums.shape(0)), int64_t(sums.shape(1)), images, index, start, stop, threads, chosen);
+    require(int64_t(weights.shape(0)) == task.batch && int64_t(weights.shape(1)) == stop - start, "weights must be (B, stop - start)");
+    nb::gil_scoped_release release;
+    PATCHMOSAIC_DISPATCH(instructions, add_weighted(task, weights.data(), sums.data()));
 }
 
 }  // namespace
+
+template <class T>
+void define_image_sums(nb::module_& module) {
+    module.def("half_squared_distances", &half_squared_distances<T>, "Half the squared distances of queries and images, written to `half`.",
+        nb::arg("queries").noconvert(), nb::arg("images").noconvert(), nb::arg("index").none(), nb::arg("start"), nb::arg("stop"), nb::arg("threads"),
+        nb::arg("instructions"), nb::arg("half").noconvert());
+    module.def("add_weighted", &add_weighted<T>, "Images times their weights, added to `sums`.",
+        nb::arg("weights").noconvert(), nb::arg("images").noconvert(), nb::arg("index").none(), nb::arg("start"), nb::arg("stop"), nb::arg("threads"),
+        nb::arg("instructions"), nb::arg("sums").noconvert());
+}
 
 template <class T>
 void define_add_patches(nb::module_& module) {
@@ -166,6 +218,8 @@ NB_MODULE(_patches, module) {
     module.def("instruction_sets", &instruction_sets, "What this processor can run, best first.");
     define_add_patches<float>(module);
     define_add_patches<double>(module);
+    define_image_sums<float>(module);
+    define_image_sums<double>(module);
 }
 
 }  // namespace patchmosaic

@@ -23,12 +23,11 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
-#include <memory>
-#include <new>
 #include <vector>
 
 #include <omp.h>
 
+#include "buffer.hpp"
 #include "rules.hpp"
 #include "simd.hpp"
 #include "task.hpp"
@@ -39,20 +38,6 @@ constexpr double log2_e = 1.4426950408889634;
 constexpr int crowd = 16, alike = 4;       // so many weights within 2^alike of one another average each other's errors out
 constexpr int weighty = 8;                 // a patch 2^weighty times less likely than another may be weighed less exactly
 constexpr int64_t terms_in_float = 1024;  // weights added in T before they are passed on to float64
-
-template <class T>
-class Buffer {  // aligned and zeroed
-  public:
-    explicit Buffer(size_t count = 0) : data_(count ? new (std::align_val_t(64)) T[count] : nullptr) { std::fill_n(data_.get(), count, T(0)); }
-    operator T*() { return data_.get(); }
-    operator const T*() const { return data_.get(); }
-
-  private:
-    struct Free {
-        void operator()(T* p) const { ::operator delete[](p, std::align_val_t(64)); }
-    };
-    std::unique_ptr<T[], Free> data_;
-};
 
 // ---------------------------------------------------------------------------------------------------------------------------------
 // The `keep` nearest patches of each pixel, nearest first; of equally near ones those with the smaller number.

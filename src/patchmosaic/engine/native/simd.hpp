@@ -154,6 +154,14 @@ INLINE vec<float> numbers(vec<float> u) {
     return quotient + (u - quotient * 127.5f) * inverse - 1.0f;
 }
 
+template <class T, class Stored>
+INLINE T number(Stored stored) {
+    if constexpr (sizeof(Stored) == 1)
+        return T(float(stored) / 127.5f - 1.0f);
+    else
+        return T(stored);
+}
+
 typedef uint8_t bytes16 __attribute__((vector_size(16)));
 
 INLINE vec<float> widened(bytes16 bytes) {
@@ -180,6 +188,23 @@ INLINE void transpose(bytes16 (&rows)[16]) {
     }
 }
 
+// Stored numbers one after another.
+template <class T, class Stored>
+INLINE void in_order(const Stored* from, int count, T* to) {
+    int i = 0;
+    if constexpr (sizeof(Stored) == 1) {
+        for (; i + 16 <= count; i += 16) {
+            bytes16 bytes;
+            std::memcpy(&bytes, from + i, sizeof bytes);
+            const vec<float> found = numbers(widened(bytes));
+            typedef T sixteen __attribute__((vector_size(16 * sizeof(T))));
+            const sixteen wanted = __builtin_convertvector(found, sixteen);
+            std::memcpy(to + i, &wanted, sizeof wanted);
+        }
+    }
+    for (; i < count; ++i) to[i] = number<T>(from[i]);
+}
+
 // The pixels `begin` ... `begin + count` of several images side by side, as numbers less `centre`.
 template <class T, class Stored>
 inline void side_by_side(const Stored* const* images, int64_t begin, int64_t count, T centre, T* to) {
@@ -195,12 +220,7 @@ inline void side_by_side(const Stored* const* images, int64_t begin, int64_t cou
     }
     for (int lane = 0; lane < L; ++lane) {
         const Stored* from = images[lane] + begin;
-        for (int64_t i = done; i < count; ++i) {
-            if constexpr (sizeof(Stored) == 1)
-                to[i * L + lane] = T(float(from[i]) / 127.5f - 1.0f) - centre;
-            else
-                to[i * L + lane] = T(from[i]) - centre;
-        }
+        for (int64_t i = done; i < count; ++i) to[i * L + lane] = number<T>(from[i]) - centre;
     }
 }
 

@@ -45,4 +45,14 @@ struct Task {
     Trace trace;
 };
 
+// Whole images start ... stop of the pool, or of those at `index`, against B queries, all of `size` numbers; kept as for Task.
+struct ImageTask {
+    int64_t batch, size;
+    const uint8_t* bytes;  // (N, size), or null
+    const float* floats;   // (N, size), or null
+    const int64_t* index;  // or null
+    int64_t start, stop;
+    int threads;
+};
+
 }  // namespace patchmosaic
