@@ -85,22 +85,46 @@ INLINE V held_in_register(V value) {
     return value;
 }
 
+#if defined(__AVX512F__)
+// x less the nearest whole number, and p 2^n, in one instruction each.
+INLINE vec<float> beyond_whole(vec<float> x) {
+    return reinterpret_cast<vec<float>>(_mm512_reduce_ps(reinterpret_cast<__m512>(x), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+INLINE vec<double> beyond_whole(vec<double> x) {
+    return reinterpret_cast<vec<double>>(_mm512_reduce_pd(reinterpret_cast<__m512d>(x), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+INLINE vec<float> scaled(vec<float> p, vec<float> n) {
+    return reinterpret_cast<vec<float>>(_mm512_scalef_ps(reinterpret_cast<__m512>(p), reinterpret_cast<__m512>(n)));
+}
+INLINE vec<double> scaled(vec<double> p, vec<double> n) {
+    return reinterpret_cast<vec<double>>(_mm512_scalef_pd(reinterpret_cast<__m512d>(p), reinterpret_cast<__m512d>(n)));
+}
+#endif
+
 // 2^x for x <= 0; below Lanes::floor it stays at the smallest normal number, where arithmetic is still fast.
 template <class T>
 inline vec<T> exp2(vec<T> x) {
     using L = Lanes<T>;
-    x = x > L::floor ? x : splat<T>(L::floor);
-    const vec<T> shifted = x + L::round;
-    const vec<T> f = x - (shifted - L::round);
     constexpr int degree = std::size(L::exp2_coefficients) - 1;
-    vec<T> p = splat<T>(L::exp2_coefficients[degree]);
-    for (int k = degree - 1; k >= 0; --k) p = p * f + L::exp2_coefficients[k];
+    x = x > L::floor ? x : splat<T>(L::floor);
+    const auto power = [](vec<T> f) {
+        vec<T> p = splat<T>(L::exp2_coefficients[degree]);
+        for (int k = degree - 1; k >= 0; --k) p = p * f + L::exp2_coefficients[k];
+        return p;
+    };
+#if defined(__AVX512F__)
+    const vec<T> f = beyond_whole(x);
+    return scaled(power(f), x - f);
+#else
+    const vec<T> shifted = x + L::round;
+    vec<T> p = power(x - (shifted - L::round));
     typename L::bits n, value;
     std::memcpy(&n, &shifted, sizeof n);
     std::memcpy(&value, &p, sizeof value);
     value += n << L::mantissa;
     std::memcpy(&p, &value, sizeof p);
     return p;
+#endif
 }
 
 inline bool any_at_most(vec<float> a, vec<float> b) {
