@@ -64,8 +64,8 @@ class PanelsDisplay(DividedDisplay):
 
     @property
     def across(self) -> int:
-        """Panels a row."""
-        return min(self.count, ACROSS)
+        """Panels a row; of several rows all are about full."""
+        return math.ceil(self.count / math.ceil(self.count / ACROSS))
 
     @property
     def size(self) -> tuple[float, float]:
