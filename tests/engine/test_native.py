@@ -17,6 +17,7 @@ from patchmosaic.engine.native.instructions import instruction_set, instruction_
 from patchmosaic.engine.native.posteriors import (
     SLIDING_ERROR,
     native_posteriors,
+    read_off,
     sliding_error,
 )
 from patchmosaic.errors import PatchMosaicError
@@ -124,34 +125,96 @@ def test_at_low_noise_distances_that_count_are_computed_anew(rule, patch_size, p
 
 
 @needs_kernel
+@pytest.mark.parametrize("instructions", instruction_sets())
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 4, 15), (3, 5, 16), (2, 7, 17), (3, 9, 32), (1, 20, 33)])
+@pytest.mark.parametrize("patch_size", [1, 3, 7, 15, 31, 45])
+def test_places_in_float32(instructions, shape, patch_size):
+    """Rows of less, as much and more than a vector, windows larger than the image, more images than float32 adds up."""
+    rng = np.random.default_rng(patch_size + shape[2])
+    stored = torch.from_numpy(rng.integers(0, 200, (300, *shape), dtype=np.uint8))
+    y = torch.from_numpy(rng.standard_normal((2, *shape))).float()
+    gamma = torch.tensor([0.02, 1.0], dtype=torch.float64)
+    for images, index in [(stored, None), (stored / 127.5 - 1, torch.tensor([299])), (stored, torch.arange(299, 150, -1))]:
+        (state,) = native_posteriors(y, gamma, images, index, "same position", (patch_size,), instructions)
+        for sample in range(2):
+            expected = truth("same position", y[sample : sample + 1], stored, index, float(gamma[sample]) ** -0.5, patch_size)
+            error = np.linalg.norm(values(state)[sample] - expected[0]) / np.linalg.norm(expected)
+            assert error < 3e-6
+
+
+@needs_kernel
+def test_many_images_lose_no_digits():
+    """Equal weights are rounded alike: 40,000 of them, all added in float32, would be off by more than 1e-4."""
+    pair = torch.tensor([[30, 80, 200], [90, 210, 70]], dtype=torch.uint8)[:, None, None]
+    y, gamma = torch.tensor([0.1, -0.3, 0.2])[None, None, None], torch.full((1,), 0.3, dtype=torch.float64)
+    (state,) = native_posteriors(y, gamma, pair.repeat(20_000, 1, 1, 1), None, "same position", (3,), instruction_sets()[0])
+    assert relative_error(state, truth("same position", y, pair, None, 0.3**-0.5, 3)) < 2e-6
+
+
+@needs_kernel
+def test_equal_images_average_to_themselves():
+    """At the lowest noise too, where log-weights are large: distances that are equal are computed equal."""
+    rng = np.random.default_rng(0)
+    stored = torch.from_numpy(rng.integers(0, 256, (1, 3, 9, 21), dtype=np.uint8))
+    y = torch.from_numpy(rng.standard_normal((1, 3, 9, 21))).float()
+    gamma = torch.full((1,), 1e6, dtype=torch.float64)
+    (state,) = native_posteriors(y, gamma, stored.repeat(150, 1, 1, 1), None, "same position", (5,), instruction_sets()[0])
+    torch.testing.assert_close(state.s, torch.full_like(state.s, 150), rtol=1e-6, atol=0)
+    assert relative_error(state, as_numbers(stored, torch.float64).numpy()) < 1e-6
+
+
+@needs_kernel
+@pytest.mark.parametrize("patch_size", [3, 9, 17])
+def test_where_nothing_cancels_the_estimate_is_the_error(patch_size):
+    """Over two decades of noise, down to where float32 fails: not less than the error, but for the sums' own, nor far more."""
+    shape, ratios = (3, 17, 19), []
+    rng = np.random.default_rng(patch_size)
+    stored = torch.from_numpy(rng.integers(20, 76, (40, *shape), dtype=np.uint8))  # alike enough to compete
+    for sigma in (0.01, 0.03, 0.1, 0.3, 1.0):
+        y = as_numbers(stored[:2], torch.float64) + sigma * torch.from_numpy(rng.standard_normal((2, *shape)))
+        gamma = torch.full((2,), sigma**-2, dtype=torch.float64)
+        (state,) = native_posteriors(y.float(), gamma, stored, None, "same position", (patch_size,), instruction_sets()[0])
+        (exact,) = native_posteriors(y, gamma, stored, None, "same position", (patch_size,), instruction_sets()[0])
+        answer, estimate = read_off(state, y.float(), gamma, "same position", patch_size)
+        expected = exact.mean()[:, :-1]
+        error = (answer.mean() - expected).flatten(1).norm(dim=1) / expected.flatten(1).norm(dim=1)
+        assert bool((error < 1.5 * estimate + 1e-6).all())
+        ratios.append(error / estimate.clamp_min(1e-6))
+    assert float(torch.stack(ratios).max()) > 0.05
+
+
+@needs_kernel
 def test_the_sum_of_squares_tells_how_widely_values_differ():
     """Against the oracle's weights, at one pixel."""
     stored, _, y, _, _ = case(3)
     gamma = torch.full((len(y),), 2.0, dtype=torch.float64)
-    (state,) = native_posteriors(y, gamma, stored, None, "anywhere", (3,), instruction_sets()[0])
     images = as_numbers(stored, torch.float64).numpy()
-    found = oracle.candidates("equivariant_local", y.numpy()[:1], images, 1.0, 2.0**-0.5, 1, 1, 3)
-    weights = np.exp(found.log_weights[0] - found.log_weights[0].max())
-    squares = (found.values**2).sum(1)
-    assert float(state.mean()[0, -1, 1, 1]) == pytest.approx((weights * squares).sum() / weights.sum(), rel=1e-10)
+    for rule, name in [("anywhere", "equivariant_local"), ("same position", "local")]:
+        found = oracle.candidates(name, y.numpy()[:1], images, 1.0, 2.0**-0.5, 1, 1, 3)
+        weights = np.exp(found.log_weights[0] - found.log_weights[0].max())
+        expected = (weights * (found.values**2).sum(1)).sum() / weights.sum()
+        for dtype, tolerance in [(torch.float64, 1e-10), (torch.float32, 1e-5)]:
+            (state,) = native_posteriors(y.to(dtype), gamma, stored, None, rule, (3,), instruction_sets()[0])
+            assert float(state.mean()[0, -1, 1, 1]) == pytest.approx(expected, rel=tolerance)
 
 
 @needs_kernel
-def test_sums_do_not_depend_on_threads_or_on_how_the_images_are_cut():
+@pytest.mark.parametrize("rule", ["same border", "same position"])
+def test_sums_do_not_depend_on_threads_or_on_how_the_images_are_cut(rule):
     stored, _, y, sigma, _ = case(1)
     stored = stored.repeat(9, 1, 1, 1)
     gamma = torch.full((len(y),), sigma**-2, dtype=torch.float64)
     rows = torch.arange(len(stored))
-    (whole,) = native_posteriors(y, gamma, stored, None, "same border", (3,), instruction_sets()[0])
+    (whole,) = native_posteriors(y, gamma, stored, None, rule, (3,), instruction_sets()[0])
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(3)
-        (threaded,) = native_posteriors(y, gamma, stored, None, "same border", (3,), instruction_sets()[0])
+        (threaded,) = native_posteriors(y, gamma, stored, None, rule, (3,), instruction_sets()[0])
     finally:
         torch.set_num_threads(threads)
     torch.testing.assert_close(threaded.mean(), whole.mean(), rtol=1e-12, atol=1e-12)
-    (first,) = native_posteriors(y, gamma, stored, rows[:4], "same border", (3,), instruction_sets()[0])
-    (rest,) = native_posteriors(y, gamma, stored, rows[4:], "same border", (3,), instruction_sets()[0])
+    (first,) = native_posteriors(y, gamma, stored, rows[:4], rule, (3,), instruction_sets()[0])
+    (rest,) = native_posteriors(y, gamma, stored, rows[4:], rule, (3,), instruction_sets()[0])
     torch.testing.assert_close(first.merge_(rest).mean(), whole.mean(), rtol=1e-12, atol=1e-12)
 
 

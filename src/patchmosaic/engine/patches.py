@@ -58,8 +58,8 @@ def patch_posteriors(
         if instructions:
             states = native_posteriors(queries, precision, images, index, rule, sizes, instructions, empty)
             merged = [ranks.merge(state) for state in states]
-            answers_and_errors = [read_off(state, queries, precision, size) for state, size in zip(merged, sizes, strict=True)]
-            return [answer for answer, _ in answers_and_errors], [error for _, error in answers_and_errors]
+            read = [read_off(state, queries, precision, rule, size) for state, size in zip(merged, sizes, strict=True)]
+            return [answer for answer, _ in read], [error for _, error in read]
         if _runs_triton(queries.device) and empty == PosteriorSum.empty:  # it traces nothing
             from patchmosaic.engine.triton_patches import triton_patch_posteriors
 

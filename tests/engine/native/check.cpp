@@ -3,9 +3,11 @@
 #include <functional>
 #include <cstdio>
 #include <random>
+#include <type_traits>
 #include <vector>
 
 #include "patches.hpp"
+#include "places.hpp"
 
 using namespace patchmosaic;
 
@@ -44,35 +46,47 @@ std::vector<int> window(int side, int radius, bool torus) {
     return offsets;
 }
 
+template <class T>
 double worst_difference(const Case& c, std::mt19937& random) {
     std::normal_distribution<double> normal;
     const int C = c.channels, H = c.height, W = c.width, radius = c.patch_size / 2, N = c.images;
     const bool torus = c.rule == Rule::anywhere || c.rule == Rule::anywhere_inside;
-    std::vector<double> y(C * H * W), m(H * W, -INFINITY), s(H * W, 0.0), v((C + 1) * H * W, 0.0);
+    std::vector<T> y(C * H * W);
+    std::vector<double> m(H * W, -INFINITY), s(H * W, 0.0), v((C + 1) * H * W, 0.0);
     std::vector<uint8_t> images(size_t(N) * C * H * W);
-    for (auto& value : y) value = normal(random);
+    std::vector<float> floats(images.size());
+    for (auto& value : y) value = T(normal(random));
     for (auto& value : images) value = uint8_t(random() % 256);
+    for (size_t i = 0; i < images.size(); ++i) floats[i] = float(images[i]) / 127.5f - 1.0f;
 
     const bool refine = random() % 2;
-    const std::vector<double> centre(C, 0.25);
-    Task<double> task{};
+    const std::vector<T> centre(C, T(0.25));
+    Task<T> task{};
     task.queries = y.data(), task.precision = &c.precision, task.batch = 1;
     task.refine = &refine, task.centre = centre.data();
     task.channels = C, task.height = H, task.width = W;
-    task.bytes = images.data(), task.start = 0, task.stop = N;
+    if (random() % 2)
+        task.bytes = images.data();
+    else
+        task.floats = floats.data();
+    task.start = 0, task.stop = N;
     task.rule = c.rule, task.patch_size = c.patch_size, task.skip = 80.0, task.threads = 2;
     task.m = m.data(), task.s = s.data(), task.v = v.data();
     const int keep = 3;
     std::vector<double> surprise(H * W, 0.0), squares(H * W, 0.0), image_squares(H * W, 0.0), top(H * W * keep, -INFINITY);
     std::vector<int64_t> source(H * W * keep, -1);
-    const bool trace = random() % 2;
-    if (trace) {
-        task.trace = {keep, surprise.data(), squares.data(), image_squares.data(), top.data(), source.data()};
-        PATCHMOSAIC_ISA::Patches<double, 0, true>(task).add();
-    } else if (C == 1)
-        PATCHMOSAIC_ISA::Patches<double, 1, false>(task).add();
-    else
-        PATCHMOSAIC_ISA::Patches<double, 0, false>(task).add();  // any number of channels
+    const bool trace = std::is_same_v<T, double> && random() % 2;
+    if (trace) task.trace = {keep, surprise.data(), squares.data(), image_squares.data(), top.data(), source.data()};
+    if (c.rule == Rule::same_position && !trace) {
+        PATCHMOSAIC_ISA::add_places(task);
+    } else if constexpr (std::is_same_v<T, double>) {
+        if (trace)
+            PATCHMOSAIC_ISA::Patches<T, 0, true>(task).add();
+        else if (C == 1)
+            PATCHMOSAIC_ISA::Patches<T, 1, false>(task).add();
+        else
+            PATCHMOSAIC_ISA::Patches<T, 0, false>(task).add();  // any number of channels
+    }
 
     auto phi = [&](int n, int ch, int r, int col) { return double(float(images[((n * C + ch) * H + r) * W + col]) / 127.5f - 1.0f); };
     const auto down = window(H, radius, torus), right = window(W, radius, torus);
@@ -127,16 +141,20 @@ int main() {
     std::mt19937 random(0);
     const Rule rules[] = {Rule::same_position, Rule::same_border, Rule::anywhere, Rule::anywhere_inside};
     double worst = 0.0;
-    for (int round = 0; round < 60; ++round) {
-        const int height = 1 + int(random() % 9), width = 1 + int(random() % 19);
-        Case c{1 + int(random() % 4), height, width, 1 + 2 * int(random() % 6), 1 + int(random() % 3), rules[round % 4], 0.3};
+    for (int round = 0; round < 90; ++round) {
+        const bool wide = round >= 60;  // places only: rows of more than a vector, more images than are added in float32
+        const int height = 1 + int(random() % 9), width = wide ? 14 + int(random() % 22) : 1 + int(random() % 19);
+        const int images = wide && round % 3 == 0 ? 130 : 1 + int(random() % 3);
+        const Rule rule = wide ? Rule::same_position : rules[round % 4];
+        Case c{1 + int(random() % 4), height, width, 1 + 2 * int(random() % (wide ? 20 : 6)), images, rule, 0.3};
         if (c.rule == Rule::anywhere_inside) c.patch_size = std::min(c.patch_size, (std::min(height, width) - 1) / 2 * 2 + 1);
-        const double difference = worst_difference(c, random);
-        if (!(difference < 1e-9)) {
-            std::printf("rule %d, %dx%dx%d, P = %d: %g\n", int(c.rule), c.channels, height, width, c.patch_size, difference);
+        const bool single = wide && round % 2;  // in float32
+        const double difference = single ? worst_difference<float>(c, random) : worst_difference<double>(c, random);
+        if (!(difference < (single ? 1e-3 : 1e-9))) {
+            std::printf("rule %d, %dx%dx%d, P = %d, float32: %d: %g\n", int(c.rule), c.channels, height, width, c.patch_size, single, difference);
             return 1;
         }
-        worst = std::max(worst, difference);
+        if (!single) worst = std::max(worst, difference);
     }
     std::printf("worst difference %.1e\n", worst);
     return 0;

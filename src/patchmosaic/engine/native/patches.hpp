@@ -30,11 +30,11 @@
 #include "buffer.hpp"
 #include "rules.hpp"
 #include "simd.hpp"
+#include "softmax.hpp"
 #include "task.hpp"
 
 namespace patchmosaic::PATCHMOSAIC_ISA {
 
-constexpr double log2_e = 1.4426950408889634;
 constexpr int crowd = 16, alike = 4;       // so many weights within 2^alike of one another average each other's errors out
 constexpr int weighty = 8;                 // a patch 2^weighty times less likely than another may be weighed less exactly
 constexpr int64_t terms_in_float = 1024;  // weights added in T before they are passed on to float64
@@ -156,8 +156,8 @@ class Belief {
             const double* kept = past_ + pixel * sums_;
             if constexpr (TRACE) nearest_.merge(pixel, base[pixel], trace);
             if (kept[0] == 0) continue;
-            const double mine = -(past_least_[pixel] + base[pixel]) / log2_e, peak = std::max(m[pixel], mine);
-            const double theirs_fade = std::exp(m[pixel] - peak), mine_fade = std::exp(mine - peak);
+            const double mine = -(past_least_[pixel] + base[pixel]) / log2_e;
+            const auto [peak, theirs_fade, mine_fade] = Peak(m[pixel], mine);
             if constexpr (TRACE) {
                 const double farther = s[pixel] > 0 ? (peak - m[pixel]) * s[pixel] : 0;
                 trace.surprise[pixel] = (trace.surprise[pixel] + farther) * theirs_fade + (kept[channels_ + 3] / log2_e + (peak - mine) * kept[0]) * mine_fade;

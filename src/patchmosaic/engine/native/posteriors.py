@@ -1,4 +1,4 @@
-"""Softmax over patches in C++: `patches.hpp` holds the algorithm."""
+"""Softmax over patches in C++: `patches.hpp` holds the algorithm, `places.hpp` that of the rule "same position"."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from patchmosaic.engine.matching import Rule, admitted_pairs
 from patchmosaic.engine.memory import Footprint, StoredImages, as_numbers
 from patchmosaic.engine.native.instructions import kernel
 from patchmosaic.engine.posterior import Empty, PosteriorSum
+from patchmosaic.engine.precision import log_weight_error
 from patchmosaic.progress import inside
 
 CALL_PAIRS = 2 * 10**8  # of one call and thread, some tenths of a second: between calls Ctrl-C is heard
@@ -73,28 +74,47 @@ def sliding_error(queries: Float[Tensor, "B C H W"], precision: Float[Tensor, " 
 
 
 def read_off(
-    state: PosteriorSum, queries: Float[Tensor, "B C H W"], precision: Float[Tensor, " B"], patch_size: int
+    state: PosteriorSum, queries: Float[Tensor, "B C H W"], precision: Float64[Tensor, " B"], rule: Rule, patch_size: int
 ) -> tuple[PosteriorSum, Float64[Tensor, " B"]]:
     """The posterior without its sum of squares, and the relative L2 error that rounding leaves in its mean.
 
     Independent errors of size e in the log-weights move a mean by e sqrt(V sum w²) with V the variance of the values; and
-    sum w² <= 1 / s. Log-weights err by what sliding sums do (taken twice, as some do worse than others); where distances were
-    computed anew, by the rounding of y - phi, which is alike in pixels that are alike and so adds up over a window.
+    sum w² <= 1 / s. Sums of weights and values, added in float32 for a while, err by less than 1e-6.
     """
     answer = replace(state, v=state.v[:, :-1])
     mean, squares = answer.mean(), state.v[:, -1] / state.s
-    sliding = sliding_error(queries, precision, patch_size)[:, None, None]
-    largest = queries.double().square().mean((1, 2, 3)).sqrt().clamp_min(1.0)[:, None, None]
-    anew = 0.5 * patch_size * ROUNDOFF[queries.dtype] * largest * (2 * state.m.abs() * precision.double()[:, None, None]).sqrt()
-    error = torch.where(sliding > SLIDING_ERROR[queries.dtype], anew, 2 * sliding)
+    if _slides(rule, state):
+        error = _sliding_log_weight_error(state, queries, precision, patch_size)
+    else:
+        error = log_weight_error(state, queries, precision)
     variance = (squares - mean.square().sum(1)).clamp_min(0) / mean.shape[1]
     moved = (error.square() * variance / state.s.clamp_min(1)).flatten(1).mean(1).sqrt()
     size = mean.square().flatten(1).mean(1).sqrt()
     return answer, moved / size.clamp_min(1e-3)
 
 
+def _sliding_log_weight_error(
+    state: PosteriorSum, queries: Float[Tensor, "B C H W"], precision: Float64[Tensor, " B"], patch_size: int
+) -> Float64[Tensor, "B h w"]:
+    """What sliding sums err by (taken twice, as some do worse than others); where distances were computed anew, the rounding of
+    y - phi, which is alike in pixels that are alike and so adds up over a window.
+    """
+    sliding = sliding_error(queries, precision, patch_size)[:, None, None]
+    largest = queries.double().square().mean((1, 2, 3)).sqrt().clamp_min(1.0)[:, None, None]
+    anew = 0.5 * patch_size * ROUNDOFF[queries.dtype] * largest * (2 * state.m.abs() * precision[:, None, None]).sqrt()
+    return torch.where(sliding > SLIDING_ERROR[queries.dtype], anew, 2 * sliding)
+
+
+def _slides(rule: Rule, state: PosteriorSum) -> bool:
+    """Whether `patches.hpp` serves, whose sums slide and cancel; in `places.hpp` nothing does."""
+    return rule != "same position" or isinstance(state, TracedSum)
+
+
 def native_footprint(image_shape: Sequence[int], patch_sizes: Sequence[int]) -> Footprint:
-    """Bytes that `native_posteriors` needs: images stay where they are, each thread has scratch and sums of its own."""
+    """Bytes that `native_posteriors` needs: images stay where they are, each thread has scratch and sums of its own.
+
+    Counted for `patches.hpp`; `places.hpp` needs less.
+    """
     channels, height, width = image_shape
     threads, band = torch.get_num_threads(), 8  # see patches.hpp
     pixels = height * width
@@ -131,7 +151,7 @@ def _add(
         top, source = state.top.movedim(1, 3).contiguous(), state.source.movedim(1, 3).contiguous()
         sums = {"surprise": state.surprise, "squares": state.squares, "image_squares": state.image_squares}
         spread = {name: tensor.numpy() for name, tensor in (sums | {"top": top, "source": source}).items()}
-    start, several = 0, threads * _images_a_call(queries, rule)
+    start, several = 0, threads * _images_a_call(queries, rule, _slides(rule, state))
     opened = time.perf_counter()
     while start < count:
         if time.perf_counter() - opened > TELL_AFTER:
@@ -161,8 +181,8 @@ def _add(
         state.top, state.source = top.movedim(3, 1).contiguous(), source.movedim(3, 1).contiguous()
 
 
-def _images_a_call(queries: Tensor, rule: Rule) -> int:
+def _images_a_call(queries: Tensor, rule: Rule, slides: bool) -> int:
     """For each thread, whole vectors of them. By a count and not by a clock: what is cut alike is added alike, to the bit."""
     pixels = queries.shape[-2] * queries.shape[-1]
-    met = pixels * (10 if rule == "same position" else pixels)  # that rule has little to do for each image but read it
-    return max(1, CALL_PAIRS // (len(queries) * met * LANES)) * LANES
+    a_pixel = pixels if rule != "same position" else 10 if slides else 1  # traced, reading the image is the work
+    return max(1, CALL_PAIRS // (len(queries) * pixels * a_pixel * LANES)) * LANES
