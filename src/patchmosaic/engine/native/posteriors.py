@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -77,20 +76,13 @@ def read_off(
 ) -> tuple[PosteriorSum, Float64[Tensor, " B"]]:
     """The posterior without its sum of squares, and the relative L2 error that rounding leaves in its mean.
 
-    Independent errors of size e in the log-weights move a mean by e sqrt(V sum w²) with V the variance of the values; and
-    sum w² <= 1 / s. Log-weights err by what sliding sums do (taken twice, as some do worse than others); where distances were
-    computed anew, by the rounding of y - phi, which is alike in pixels that are alike and so adds up over a window.
+    Log-weights err by what sliding sums do (taken twice, as some do worse than others); where distances were computed anew, by
+    the rounding of y - phi, which is alike in pixels that are alike and so adds up over a window.
     """
-    answer = replace(state, v=state.v[:, :-1])
-    mean, squares = answer.mean(), state.v[:, -1] / state.s
     sliding = sliding_error(queries, precision, patch_size)[:, None, None]
     largest = queries.double().square().mean((1, 2, 3)).sqrt().clamp_min(1.0)[:, None, None]
     anew = 0.5 * patch_size * ROUNDOFF[queries.dtype] * largest * (2 * state.m.abs() * precision.double()[:, None, None]).sqrt()
-    error = torch.where(sliding > SLIDING_ERROR[queries.dtype], anew, 2 * sliding)
-    variance = (squares - mean.square().sum(1)).clamp_min(0) / mean.shape[1]
-    moved = (error.square() * variance / state.s.clamp_min(1)).flatten(1).mean(1).sqrt()
-    size = mean.square().flatten(1).mean(1).sqrt()
-    return answer, moved / size.clamp_min(1e-3)
+    return state.read_off(torch.where(sliding > SLIDING_ERROR[queries.dtype], anew, 2 * sliding))
 
 
 def native_footprint(image_shape: Sequence[int], patch_sizes: Sequence[int]) -> Footprint:
