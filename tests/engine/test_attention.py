@@ -73,21 +73,19 @@ def test_the_largest_log_weight_is_that_of_the_nearest_patch():
 
 
 @pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("sigma", [2.0, 0.3, 0.05, 0.01, 0.001])
-def test_no_rounding_exceeds_its_estimate_by_much(seed, sigma):
-    """Pixels are smooth, so that many patches are near; where the estimate would be accepted the promise holds."""
+@pytest.mark.parametrize("sigma", [2.0, 0.3, 0.05, 0.01, 0.003])
+def test_rounding_is_estimated(seed, sigma):
+    """Images differ by less than the noise, so that several patches of a place compete whatever the noise."""
     rng = np.random.default_rng(seed)
-    coarse = rng.uniform(-1, 1, (12, 3, 4, 4))
-    images = torch.from_numpy(np.kron(coarse, np.ones((3, 3))) * 0.9 + 0.1 * rng.uniform(-1, 1, (12, 3, 12, 12)))
-    y = (images[:1] + sigma * torch.from_numpy(rng.standard_normal((1, 3, 12, 12)))).float()
+    base = np.kron(rng.uniform(-1, 1, (1, 3, 4, 4)), np.ones((3, 3)))
+    images = torch.from_numpy(base + 0.3 * sigma * rng.uniform(-1, 1, (12, 3, 12, 12))).float()
+    y = torch.from_numpy(base + sigma * rng.standard_normal(base.shape)).float()
     precision = torch.tensor([sigma**-2], dtype=torch.float64)
     patch_size = (3, 5, 9)[seed % 3]
-    (state,) = attention_posteriors(y, precision, images.float(), None, "anywhere", (patch_size,), DEFAULT_BUDGET)
+    (state,) = attention_posteriors(y, precision, images, None, "anywhere", (patch_size,), DEFAULT_BUDGET)
     answer, estimate = read_off_products(state, y, precision, patch_size)
-    error = relative_error(
-        answer.mean(), oracle.equivariant_local(y.double().numpy(), images.float().double().numpy(), 1.0, sigma, patch_size)
-    )
-    assert error < 1.5 * float(estimate) + 2e-6
+    expected = oracle.equivariant_local(y.double().numpy(), images.double().numpy(), 1.0, sigma, patch_size)
+    assert relative_error(answer.mean(), expected) < float(estimate) + 5e-7
 
 
 def test_where_products_are_too_coarse_it_is_known():
