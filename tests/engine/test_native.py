@@ -175,7 +175,7 @@ def test_where_nothing_cancels_the_estimate_is_the_error(patch_size):
         gamma = torch.full((2,), sigma**-2, dtype=torch.float64)
         (state,) = native_posteriors(y.float(), gamma, stored, None, "same position", (patch_size,), instruction_sets()[0])
         (exact,) = native_posteriors(y, gamma, stored, None, "same position", (patch_size,), instruction_sets()[0])
-        answer, estimate = read_off(state, y.float(), gamma, "same position", patch_size)
+        answer, estimate = read_off(state, y.float(), gamma, patch_size, "same position")
         expected = exact.mean()[:, :-1]
         error = (answer.mean() - expected).flatten(1).norm(dim=1) / expected.flatten(1).norm(dim=1)
         assert bool((error < 1.5 * estimate + 1e-6).all())

@@ -70,7 +70,7 @@ def patch_distances(
         raise PatchSizeError("there must be a patch size", got="none")
     sizes = tuple(check_patch_size(size) for size in patch_sizes)
     count = len(pool) if index is None else len(index)
-    footprint = patch_footprint(pool.image_shape, sizes, pool.stored.device)
+    footprint = patch_footprint(pool.image_shape, sizes, where, pool.stored.device)
     at_once = footprint.queries_at_once(len(images), count, memory_budget, pool.stored.device)
     parts = []
     for queries in images.double().cpu().split(at_once):

@@ -70,7 +70,7 @@ class PatchDenoiser(PosteriorDenoiser):
             self._check_candidates(check_patch_size(size))
         x_t, times, labels = self._checked(x_t, t, label)
         x0_hats = x_t.new_zeros(len(patch_sizes), *x_t.shape)
-        footprint = patch_footprint(self.image_shape, patch_sizes, self.device)
+        footprint = patch_footprint(self.image_shape, patch_sizes, self.rule, self.device)
         for samples, asked in self._questions(x_t, times, labels, footprint):
             sums = self._patch_posteriors(asked, tuple(patch_sizes))
             x0_hats[:, samples] = torch.stack([state.mean() for state in sums]).to(x_t)
@@ -90,7 +90,7 @@ class PatchDenoiser(PosteriorDenoiser):
         return admitted_places(self.rule, self.image_shape[1:], self.size_at(noise_level))
 
     def _footprint(self) -> Footprint:
-        return patch_footprint(self.image_shape, self._sizes, self.device)
+        return patch_footprint(self.image_shape, self._sizes, self.rule, self.device)
 
     def _posterior(self, asked: Question) -> PosteriorSum:
         if isinstance(self.patch_size, int):

@@ -24,8 +24,10 @@ from patchmosaic.engine.belief import TracedSum, of_images, traced, traced_footp
 from patchmosaic.engine.matching import Match, Rule, Shift, shifts
 from patchmosaic.engine.memory import WIDEST, Footprint, StoredImages, block_numbers, pool_blocks
 from patchmosaic.engine.posterior import Empty, PosteriorSum
+from patchmosaic.engine.precision import float32_products
 
 
+@float32_products()
 def box_sum_posteriors(
     queries: Float[Tensor, "B C H W"],
     precision: Float[Tensor, " B"],
@@ -89,16 +91,14 @@ def _add_block(
     # above, so weights are floored there: a billion candidates at the floor together weigh 1e-29 of the largest.
     scale = -0.5 / math.log(2) * gamma[:, None, None, None]
     floor = math.log2(torch.finfo(block.dtype).tiny)
-    block = block.permute(1, 2, 3, 0).contiguous()  # (C, H, W, n)
+    block = block.flatten(1).T.contiguous().view(*block.shape[1:], -1)  # (C, H, W, n); a matrix is transposed faster
     traces = {place: _BlockTrace(state, block, images_of) for place, state in enumerate(states) if isinstance(state, TracedSum)}
     for down in rows:
         for across in columns:
             if not any(row and column for row, column in zip(down.matches, across.matches, strict=True)):
                 continue
             seen = queries[:, :, down.seen[:, None], across.seen, None]  # (b, C, h, w, 1)
-            energy = (block[:, down.pool, across.pool] - seen).square_()  # (b, C, h, w, n)
-            energy = energy.sum(1) if energy.shape[1] > 1 else energy.squeeze(1)  # (b, h, w, n)
-            energy *= scale
+            energy = _squared_differences(seen, block[:, down.pool, across.pool]).mul_(scale)  # (b, h, w, n)
             for place, (state, row, column) in enumerate(zip(states, down.matches, across.matches, strict=True)):
                 if row is None or column is None:
                     continue
@@ -108,7 +108,7 @@ def _add_block(
                 m = log_weights.amax(-1)
                 weights = (log_weights - m[..., None]).clamp_min_(floor).exp2_()
                 centres = block[:, row.centre, column.centre]  # (C, o, o', n)
-                v = torch.stack([(weights * values).sum(-1) for values in centres], 1)
+                v = torch.einsum("bhwn,chwn->bchw", weights, centres)
                 part = PosteriorSum(m.double() * math.log(2), weights.sum(-1).double(), v.double())
                 part = part.pixels(row.kept, column.kept)
                 if place in traces:
@@ -116,6 +116,15 @@ def _add_block(
                 state.merge_(part, row.query, column.query)
     for trace in traces.values():
         trace.close()
+
+
+def _squared_differences(seen: Tensor, pool: Tensor) -> Tensor:
+    """Of queries (b, C, h, w, 1) and images (C, h, w, n), summed over channels, of which only one has a temporary at a time."""
+    total = (pool[0] - seen[:, 0]).square_()
+    for channel in range(1, len(pool)):
+        difference = pool[channel] - seen[:, channel]
+        total.addcmul_(difference, difference)
+    return total
 
 
 class _BlockTrace:

@@ -6,12 +6,14 @@ differ in: a rule of `matching`. The ways of computing differ in speed only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
+from patchmosaic.engine.attention import attends, attention_footprint, attention_posteriors, read_off_products
 from patchmosaic.engine.box_sums import box_sum_footprint, box_sum_posteriors
 from patchmosaic.engine.distributed import ALONE, Ranks
 from patchmosaic.engine.matching import Rule
@@ -55,24 +57,27 @@ def patch_posteriors(
         queries = queries.to(dtype)
         sizes = tuple(patch_sizes[answer] for answer in answers)
         instructions = _native(queries.device)
+        told: Callable[..., tuple[PosteriorSum, Tensor]] = _read_off_differences
         if instructions:
             states = native_posteriors(queries, precision, images, index, rule, sizes, instructions, empty)
-            merged = [ranks.merge(state) for state in states]
-            read = [read_off(state, queries, precision, rule, size) for state, size in zip(merged, sizes, strict=True)]
-            return [answer for answer, _ in read], [error for _, error in read]
-        if _runs_triton(queries.device) and empty == PosteriorSum.empty:  # it traces nothing
+            told = partial(read_off, rule=rule)
+        elif _runs_triton(queries.device) and empty == PosteriorSum.empty:  # it traces nothing
             from patchmosaic.engine.triton_patches import triton_patch_posteriors
 
             states = triton_patch_posteriors(queries, precision, images, index, rule, sizes, memory_budget)
+        elif _attends(queries.device, rule, queries.shape[1:], sizes) and empty == PosteriorSum.empty:  # nor does it
+            states = attention_posteriors(queries, precision, images, index, rule, sizes, memory_budget)
+            told = read_off_products
         else:
             states = box_sum_posteriors(queries, precision, images, index, rule, sizes, memory_budget, empty=empty)
-        states = [ranks.merge(state) for state in states]
-        return states, [state.rounding_error(log_weight_error(state, queries, precision)) for state in states]
+        merged = [ranks.merge(state) for state in states]
+        answers_and_errors = [told(state, queries, precision, size) for state, size in zip(merged, sizes, strict=True)]
+        return [answer for answer, _ in answers_and_errors], [error for _, error in answers_and_errors]
 
     return exact(one_pass, len(patch_sizes), queries, precision, dtype)
 
 
-def patch_footprint(image_shape: Sequence[int], patch_sizes: Sequence[int], device: torch.device) -> Footprint:
+def patch_footprint(image_shape: Sequence[int], patch_sizes: Sequence[int], rule: Rule, device: torch.device) -> Footprint:
     """Bytes that `patch_posteriors` needs for these patch sizes."""
     if _native(device):
         return native_footprint(image_shape, patch_sizes)
@@ -80,7 +85,21 @@ def patch_footprint(image_shape: Sequence[int], patch_sizes: Sequence[int], devi
         from patchmosaic.engine.triton_patches import triton_footprint
 
         return triton_footprint(image_shape, len(patch_sizes))
+    if _attends(device, rule, image_shape, patch_sizes):
+        return attention_footprint(image_shape, patch_sizes)
     return box_sum_footprint(image_shape, len(patch_sizes))
+
+
+def _read_off_differences(
+    state: PosteriorSum, queries: Tensor, precision: Tensor, patch_size: int
+) -> tuple[PosteriorSum, Float64[Tensor, " B"]]:
+    """The posterior, and the error that rounding leaves in its mean where squared differences were summed."""
+    return state, state.rounding_error(log_weight_error(state, queries, precision))
+
+
+def _attends(device: torch.device, rule: Rule, image_shape: Sequence[int], patch_sizes: Sequence[int]) -> bool:
+    """Whether matrix products serve; elsewhere box sums do."""
+    return device.type == "cpu" and attends(rule, image_shape, patch_sizes)
 
 
 def _runs_triton(device: torch.device) -> bool:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
 import torch
@@ -108,3 +108,15 @@ class PosteriorSum:
         error = (log_weight_error * moved).square().flatten(1).mean(1).sqrt()
         size = self.mean().square().flatten(1).mean(1).sqrt()
         return error / size.clamp_min(1e-3)
+
+    def read_off(self: SomeSum, log_weight_error: Float[Tensor, "B h w"]) -> tuple[SomeSum, Float64[Tensor, " B"]]:
+        """Where the last channel is the sum of the others' squares: the state without it, and `rounding_error` told from it.
+
+        Independent errors of size e in the log-weights move a mean by e sqrt(V sum w²) with V the variance of the values; and
+        sum w² <= 1 / s.
+        """
+        answer = replace(self, v=self.v[:, :-1])
+        mean, squares = answer.mean(), self.v[:, -1] / self.s
+        variance = (squares - mean.square().sum(1)).clamp_min(0) / mean.shape[1]
+        moved = (log_weight_error.square() * variance / self.s.clamp_min(1)).flatten(1).mean(1).sqrt()
+        return answer, moved / mean.square().flatten(1).mean(1).sqrt().clamp_min(1e-3)

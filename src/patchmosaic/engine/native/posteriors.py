@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -74,23 +73,15 @@ def sliding_error(queries: Float[Tensor, "B C H W"], precision: Float[Tensor, " 
 
 
 def read_off(
-    state: PosteriorSum, queries: Float[Tensor, "B C H W"], precision: Float64[Tensor, " B"], rule: Rule, patch_size: int
+    state: PosteriorSum, queries: Float[Tensor, "B C H W"], precision: Float64[Tensor, " B"], patch_size: int, rule: Rule
 ) -> tuple[PosteriorSum, Float64[Tensor, " B"]]:
     """The posterior without its sum of squares, and the relative L2 error that rounding leaves in its mean.
 
-    Independent errors of size e in the log-weights move a mean by e sqrt(V sum w²) with V the variance of the values; and
-    sum w² <= 1 / s. Sums of weights and values, added in float32 for a while, err by less than 1e-6.
+    Sums of weights and values, added in float32 for a while, err by less than 1e-6.
     """
-    answer = replace(state, v=state.v[:, :-1])
-    mean, squares = answer.mean(), state.v[:, -1] / state.s
     if _slides(rule, state):
-        error = _sliding_log_weight_error(state, queries, precision, patch_size)
-    else:
-        error = log_weight_error(state, queries, precision)
-    variance = (squares - mean.square().sum(1)).clamp_min(0) / mean.shape[1]
-    moved = (error.square() * variance / state.s.clamp_min(1)).flatten(1).mean(1).sqrt()
-    size = mean.square().flatten(1).mean(1).sqrt()
-    return answer, moved / size.clamp_min(1e-3)
+        return state.read_off(_sliding_log_weight_error(state, queries, precision, patch_size))
+    return state.read_off(log_weight_error(state, queries, precision))
 
 
 def _sliding_log_weight_error(
