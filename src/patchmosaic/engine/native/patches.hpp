@@ -1,4 +1,4 @@
-// The one algorithm of LS, ELS and bbELS: softmax over patches without unfolding one.
+// The one algorithm of ELS and bbELS, and of LS where it is traced: softmax over patches without unfolding one.
 //
 // Half the squared distance between the window round pixel p of a query and the patch round pixel q of an image is
 //
