@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from patchmosaic.errors import PatchMosaicError
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Curve = Mapping[int, Sequence[float]]  # training step -> (median, low, high)
+APART = 1.5  # factor between steps whose names fit beside each other
 _DASHES = {"final": "solid", "own": (0, (3, 1.5))}
 
 
@@ -88,4 +90,6 @@ class TrainingStepsDisplay(PanelsDisplay):
         ax.title.set_fontsize(BODY)
         ax.minorticks_off()
         taken = sorted({step for curve in panel.curves.values() for step in curve})
-        ax.set_xticks(taken, [f"{step:,}" for step in taken])
+        # The last is named; one that is too near to the next would overlap its name.
+        apart = [step for step, following in pairwise(taken) if following > APART * step]
+        ax.set_xticks(taken, [f"{step:,}" if step in (*apart, taken[-1]) else "" for step in taken])
