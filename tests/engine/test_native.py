@@ -125,22 +125,19 @@ def test_at_low_noise_distances_that_count_are_computed_anew(rule, patch_size, p
 
 
 @needs_kernel
-@pytest.mark.parametrize("instructions", instruction_sets())
-@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 4, 15), (3, 5, 16), (2, 7, 17), (3, 9, 32), (1, 20, 33)])
-@pytest.mark.parametrize("patch_size", [1, 3, 7, 15, 31, 45])
-def test_places_in_float32(instructions, shape, patch_size):
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 4, 15), (3, 5, 16), (2, 7, 17), (3, 4, 32), (1, 9, 33)])
+@pytest.mark.parametrize("patch_size", [1, 3, 9, 15, 45])
+def test_places_in_float32(shape, patch_size):
     """Rows of less, as much and more than a vector, windows larger than the image, more images than float32 adds up."""
     rng = np.random.default_rng(patch_size + shape[2])
-    stored = torch.from_numpy(rng.integers(0, 200, (300, *shape), dtype=np.uint8))
-    y = torch.from_numpy(rng.standard_normal((2, *shape))).float()
-    gamma = torch.tensor([0.02, 1.0], dtype=torch.float64)
-    for images, index in [(stored, None), (stored / 127.5 - 1, torch.tensor([299])), (stored, torch.arange(299, 150, -1))]:
-        (state,) = native_posteriors(y, gamma, images, index, "same position", (patch_size,), instructions)
-        for sample in range(2):
-            expected = truth("same position", y[sample : sample + 1], stored, index, float(gamma[sample]) ** -0.5, patch_size)
-            error = np.linalg.norm(values(state)[sample] - expected[0])
-            size = max(np.linalg.norm(expected), 0.1 * expected.size**0.5)  # values are of size 1, their mean may be 0
-            assert error < 1e-5 * size
+    stored = torch.from_numpy(rng.integers(0, 200, (70, *shape), dtype=np.uint8))
+    backwards = torch.arange(69, -1, -1)
+    y, gamma = torch.from_numpy(rng.standard_normal((2, *shape))).float(), torch.full((2,), 0.1, dtype=torch.float64)
+    expected = truth("same position", y, stored, backwards, 0.1**-0.5, patch_size)
+    for instructions in instruction_sets():
+        for images in (stored, stored / 127.5 - 1):
+            (state,) = native_posteriors(y, gamma, images, backwards, "same position", (patch_size,), instructions)
+            assert relative_error(state, expected) < 3e-6
 
 
 @needs_kernel
