@@ -197,6 +197,14 @@ def answers(machine, pool, x_t, times, patch_size=3, **options):
     return np.asarray(MACHINES[machine].build(ImageSet(pool), patch_size, **options)(x_t, times).double())
 
 
+def assert_agree(result, reference):
+    """Two answers of float32, each of which may be off by the tolerance of a whole image, and a pixel by more."""
+    difference = np.abs(result - reference)
+    error, size = (np.linalg.norm(each.reshape(len(each), -1), axis=1) for each in (difference, reference))
+    assert (error <= 2 * TOLERANCE[torch.float32] * size).all()
+    assert difference.max() <= 1e-4
+
+
 @every_machine
 @settings(max_examples=5, deadline=None)
 @given(order=st.permutations(range(7)), seed=st.integers(0, 100))
@@ -205,8 +213,8 @@ def test_neither_the_order_of_the_pool_nor_its_repetition_matters(machine, order
     times = torch.tensor([0.03, 0.4, 1.0], dtype=torch.float64)
     x_t = noisy(pool[:3], COSINE, times, dtype=torch.float32)
     reference = answers(machine, pool, x_t, times)
-    np.testing.assert_allclose(answers(machine, pool[order], x_t, times), reference, atol=2e-5)
-    np.testing.assert_allclose(answers(machine, torch.cat([pool, pool, pool[order]]), x_t, times), reference, atol=2e-5)
+    assert_agree(answers(machine, pool[order], x_t, times), reference)
+    assert_agree(answers(machine, torch.cat([pool, pool, pool[order]]), x_t, times), reference)
 
 
 @every_machine
@@ -218,8 +226,8 @@ def test_the_rest_of_the_batch_does_not_matter(machine, order, seed):
     x_t = noisy(pool[:4], COSINE, times, seed, dtype=torch.float32)
     together = answers(machine, pool, x_t, times)
     alone = np.concatenate([answers(machine, pool, x_t[i : i + 1], times[i : i + 1]) for i in range(4)])
-    np.testing.assert_allclose(alone, together, atol=2e-5)
-    np.testing.assert_allclose(answers(machine, pool, x_t[order], times[order]), together[order], atol=2e-5)
+    assert_agree(alone, together)
+    assert_agree(answers(machine, pool, x_t[order], times[order]), together[order])
 
 
 def hinted_budget(call):
@@ -244,7 +252,7 @@ def test_the_smallest_budget_gives_the_same_answer(machine, tie):
     least = hinted_budget(call)
     reference = call(2**30)
     for budget in (least, least + 1, 2 * least + 100, 7 * least):
-        np.testing.assert_allclose(call(budget), reference, atol=2e-5)
+        assert_agree(call(budget), reference)
     with pytest.raises(MemoryBudgetError):
         call(least - 1)
 
