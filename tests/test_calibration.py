@@ -182,7 +182,7 @@ def test_neither_batches_nor_budget_matter(monkeypatch):
     torch.testing.assert_close(run(batch_size=1), run(), rtol=0, atol=1e-5)
     whole = run()
     monkeypatch.setenv("PATCHMOSAIC_NATIVE", "0")  # the kernel needs its room for each thread, however many there are
-    torch.testing.assert_close(run(memory_budget=40_000), whole, rtol=0, atol=1e-5)
+    torch.testing.assert_close(run(memory_budget=60_000), whole, rtol=0, atol=1e-5)
 
 
 def test_calibration_and_comparison_share_no_seed():

@@ -49,11 +49,11 @@ def test_a_panel_of_points_shows_samples_and_what_was_fitted():
     assert display.panels_[1].get_xlabel() == "off by 0.5"
 
 
-@pytest.mark.parametrize("count", [1, 4, 5, 9])
-def test_panels_fill_rows_of_four(count):
+@pytest.mark.parametrize(("count", "across"), [(1, 1), (4, 4), (5, 3), (8, 4), (9, 3)])
+def test_panels_fill_rows_of_four_at_most(count, across):
     display = DensitiesDisplay(make_densities([str(i) for i in range(count)]), EDGES).plot(Figure().subplots())
     places = [panel.get_subplotspec() for panel in display.panels_]
-    assert [(place.rowspan.start, place.colspan.start) for place in places] == [(i // 4, i % 4) for i in range(count)]
+    assert [(place.rowspan.start, place.colspan.start) for place in places] == [(i // across, i % across) for i in range(count)]
 
 
 def test_what_cannot_be_shown_is_refused():
