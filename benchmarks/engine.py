@@ -325,7 +325,7 @@ def share_of_bound(bench):
         vectors, inner = width / 16, (height - patch_size + 1, width - patch_size + 1)
         patches = height * inner[0] * inner[1] * vectors
         least = height * width * vectors * (height + inner[0] - 1) * channels + 4 * patches
-        broad = (14 + channels) * patches
+        broad = (10 + channels) * patches
         yield {
             "data": data_name,
             "P": patch_size,

@@ -223,17 +223,24 @@ class Patches {
           stride_(W + 2 * width),
           runs_(runs(task.rule, rows_)),
           bands_(bands()),
+          open_(W + 2 * width, 1),
           column_(4 * W) {
         for (int x = -W; x < 3 * W; ++x) column_[x + W] = columns_.torus ? modulo(x, W) : x;
+        for (int x = -width; x < W + width; ++x)
+            for (int d = 0; d < width; ++d) {
+                const int column = columns_.torus ? modulo(x + d, W) : x + d;
+                if (column < columns_.low || column >= columns_.high) open_[x + width] = 0;
+            }
         for (int64_t b = 0; b < task.batch; ++b) queries_.push_back(prepared(b));
     }
 
-    // Returns how many vectors of patches had one that was weighed.
+    // Returns how many vectors of patches were weighed.
     int64_t add() {
         const int64_t groups = (task_.stop - task_.start + L - 1) / L;
         std::vector<std::unique_ptr<Worker>> workers(std::max<int64_t>(1, std::min<int64_t>(task_.threads, groups)));
 #pragma omp parallel num_threads(int(workers.size()))
         {
+            const DenormalsAreZero fast;
             auto& worker = workers[omp_get_thread_num()];
             worker = std::make_unique<Worker>(*this);
 #pragma omp for schedule(static)
@@ -269,7 +276,8 @@ class Patches {
     }
 
     Query prepared(int64_t b) const {
-        const double scale = task_.precision[b] * log2_e;
+        // At a precision of zero all weigh alike, as they do at the smallest there is, by which what is infinitely far stays so.
+        const double scale = std::max(task_.precision[b] * log2_e, double(std::numeric_limits<T>::min()));
         Query query{Buffer<T>(C * pixels_), Buffer<T>(C * pixels_), Buffer<double>(pixels_), Buffer<double>(pixels_), Buffer<T>(pixels_), scale, T(scale), 0, task_.refine[b]};
         double largest = 0, brightest = 0;
         for (int c = 0; c < C; ++c) {
@@ -537,11 +545,9 @@ class Patches {
                 const int a = column(band.first + i), b = column(a + band.shift);
                 const T* half = half_row + b * L;
                 const int64_t pixel = int64_t(p) * W + a;
-                V distance[width], least = splat(never);
-                for (int d = 0; d < width; ++d) {
-                    distance[d] = load(half + d * L) * scale - sum[d];
-                    if (WHOLE || d < count) least = smaller<T>(distance[d], least);
-                }
+                V distance[width];
+                for (int d = 0; d < width; ++d) distance[d] = load(half + d * L) * scale - sum[d];
+                const V least = nearest_of<WHOLE>(distance, count);
                 if (any_at_most(least, splat(reach(pixel)))) absorb<WHOLE>(pixel, q, b, count, distance, least);
                 if (++i == length) return;
                 for (int d = 0; d < width; ++d) sum[d] += load(enters + d * L) - load(leaves + d * L);
@@ -580,6 +586,21 @@ class Patches {
                     distance[0] = load(own_half_square + (int64_t(q) * W + a) * L) * now->scale - sum;
                     if (any_at_most(distance[0], splat(reach(pixel)))) absorb<false>(pixel, q, a, 1, distance, distance[0]);
                 }
+            }
+        }
+
+        // In pairs, so that it takes three steps and not eight.
+        template <bool WHOLE>
+        static INLINE V nearest_of(const V (&distance)[width], int count) {
+            if constexpr (WHOLE) {
+                V least[width / 2];
+                for (int d = 0; d < width / 2; ++d) least[d] = smaller<T>(distance[2 * d], distance[2 * d + 1]);
+                return smaller<T>(smaller<T>(least[0], least[1]), smaller<T>(least[2], least[3]));
+            } else {
+                V least = distance[0];
+                for (int d = 1; d < width; ++d)
+                    if (d < count) least = smaller<T>(distance[d], least);
+                return least;
             }
         }
 
@@ -632,21 +653,19 @@ class Patches {
             const T* centres = this->pixel(0, q, b);
             const int64_t apart = int64_t(H) * at.stride_ * L;
             const auto weigh = [&](int d) {
-                ++kept;
                 const V w = exp2<T>(nearest - distance[d]);
                 weight += w;
                 if constexpr (TRACE) squares += w * w, distances += w * (distance[d] - nearest);
                 each_channel(sums, value, [&](int c, V sum) { return sum + w * load(centres + c * apart + d * L); });
             };
-            V farthest = distance[0];
-            for (int d = 1; WHOLE && d < width; ++d) farthest = larger<T>(distance[d], farthest);
-            if (WHOLE && any_at_most(farthest, limit)) {  // all count, and without a branch between them it goes faster
+            if (WHOLE && at.open_[b + width]) {  // to weigh those that do not count takes less time than to tell them apart
+                kept += width;
 #pragma GCC unroll 8
                 for (int d = 0; d < width; ++d) weigh(d);
             } else {
 #pragma GCC unroll 8
                 for (int d = 0; d < width; ++d)
-                    if ((WHOLE || d < count) && any_at_most(distance[d], limit)) weigh(d);
+                    if ((WHOLE || d < count) && any_at_most(distance[d], limit)) ++kept, weigh(d);
             }
             store(sums, weight);
             if constexpr (TRACE) store(sums + (C + 2) * L, squares), store(sums + (C + 3) * L, distances);
@@ -766,6 +785,7 @@ class Patches {
     const int stride_;  // of rows of images, which go on for `width` columns on both sides
     const std::vector<Run> runs_;
     const std::vector<Band> bands_;
+    std::vector<uint8_t> open_;  // whether all of a band's columns from x - width on may be matched
     Buffer<int> column_;  // what column x - W is, for x from 0 to 4 W
     std::vector<Query> queries_;
 };

@@ -143,6 +143,7 @@ class Places {
         std::vector<std::unique_ptr<Worker>> workers(std::max<int64_t>(1, std::min<int64_t>(task_.threads, groups)));
 #pragma omp parallel num_threads(int(workers.size()))
         {
+            const DenormalsAreZero fast;
             auto& worker = workers[omp_get_thread_num()];
             worker = std::make_unique<Worker>(*this);
 #pragma omp for schedule(static)
