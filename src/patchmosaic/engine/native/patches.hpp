@@ -4,7 +4,7 @@
 //
 //     D(p, q) = |y|²/2 + |phi|²/2 - <y, phi>,        <y, phi> = sum over the window's offsets k of y(p + k) · phi(q + k)
 //
-// and |y|² is the same for all patches. Vectors hold 16 images (in float64 8) at once, so that sums slide along without a shuffle.
+// and |y|² is the same for all patches. Vectors hold several images at once, with AVX-512 16, so that sums slide along without a shuffle.
 // A run is a displacement of the rows, a band eight neighbouring displacements d of the columns. Along a run, row after row:
 //
 //     columns    V[a][d], the products of column a of the query and column a + d of the images over the window's rows:
@@ -380,7 +380,7 @@ class Patches {
             return {all.keep, all.surprise + from, all.squares + from, all.image_squares + from, all.top + from * all.keep, all.source + from * all.keep};
         }
 
-        // ---- the images: pixels of 16 side by side, and half the squares of their patches
+        // ---- the images: pixels of several side by side, and half the squares of their patches
 
         void read(int64_t first, int64_t last) {
             lanes = int(last - first);

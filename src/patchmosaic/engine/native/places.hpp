@@ -280,9 +280,7 @@ class Places {
 
         static INLINE V values(const KEPT* phi) {
             if constexpr (bytes) {
-                bytes16 some;
-                std::memcpy(&some, phi, sizeof some);
-                return widened(some);
+                return widened(phi);
             } else {
                 return load(phi);
             }

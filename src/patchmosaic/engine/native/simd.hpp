@@ -1,11 +1,12 @@
-// 64 bytes of numbers, in the compiler's own vector types: the same source serves AVX-512 (one register), AVX2 (two), SSE2 and
-// NEON (four). Only the test "is any lane at most as large?" is written for each.
+// Numbers side by side, as many as a register holds, in the compiler's own vector types: the same source serves AVX-512, AVX2, SSE2 and
+// NEON. Wider vectors would live in memory. What compilers do badly is written for each.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
 #include <iterator>
-#if defined(__AVX2__) || defined(__AVX512F__)
+#include <type_traits>
+#if defined(__SSE2__)
 #include <immintrin.h>
 #endif
 
@@ -14,14 +15,22 @@
 
 namespace patchmosaic::PATCHMOSAIC_ISA {
 
+#if defined(__AVX512F__)
+constexpr int register_bytes = 64;
+#elif defined(__AVX2__)
+constexpr int register_bytes = 32;
+#else
+constexpr int register_bytes = 16;
+#endif
+
 template <class T>
 struct Lanes;
 
 template <>
 struct Lanes<float> {
-    typedef float type __attribute__((vector_size(64)));
-    typedef int32_t bits __attribute__((vector_size(64)));
-    static constexpr int count = 16, mantissa = 23;
+    typedef float type __attribute__((vector_size(register_bytes)));
+    typedef int32_t bits __attribute__((vector_size(register_bytes)));
+    static constexpr int count = register_bytes / 4, mantissa = 23;
     static constexpr float round = 12582912.0f;  // adding 1.5 2^23 leaves the nearest integer in the low bits
     static constexpr float floor = -126.0f;      // 2^floor is the smallest normal number
     // 2^f on |f| <= 1/2, to 7.5e-8 of the value (Lawson's weighted least squares).
@@ -33,9 +42,9 @@ struct Lanes<float> {
 
 template <>
 struct Lanes<double> {
-    typedef double type __attribute__((vector_size(64)));
-    typedef int64_t bits __attribute__((vector_size(64)));
-    static constexpr int count = 8, mantissa = 52;
+    typedef double type __attribute__((vector_size(register_bytes)));
+    typedef int64_t bits __attribute__((vector_size(register_bytes)));
+    static constexpr int count = register_bytes / 8, mantissa = 52;
     static constexpr double round = 6755399441055744.0;
     static constexpr double floor = -1022.0;
     // ln(2)^k / k!, to 2e-16 of the value.
@@ -121,60 +130,47 @@ inline vec<float> exp2<float>(vec<float> x) {
 // Denormal numbers are zero while it lives: they weigh nothing, and some processors are slow with them.
 class DenormalsAreZero {
   public:
-#if defined(__AVX512F__)
+#if defined(__SSE2__)
     DenormalsAreZero() : before_(_mm_getcsr()) { _mm_setcsr(before_ | _MM_FLUSH_ZERO_ON | _MM_DENORMALS_ZERO_ON); }
     ~DenormalsAreZero() { _mm_setcsr(before_); }
 
   private:
     const unsigned before_;
 #else
-    DenormalsAreZero() {}  // exp2 makes none
+    DenormalsAreZero() {}
     ~DenormalsAreZero() {}
 #endif
 };
 
-inline bool any_at_most(vec<float> a, vec<float> b) {
+// A bit for each lane in which a <= b.
 #if defined(__AVX512F__)
-    return _mm512_cmp_ps_mask(reinterpret_cast<__m512&>(a), reinterpret_cast<__m512&>(b), _CMP_LE_OQ) != 0;
+INLINE unsigned at_most(vec<float> a, vec<float> b) { return _mm512_cmp_ps_mask(__m512(a), __m512(b), _CMP_LE_OQ); }
+INLINE unsigned at_most(vec<double> a, vec<double> b) { return _mm512_cmp_pd_mask(__m512d(a), __m512d(b), _CMP_LE_OQ); }
 #elif defined(__AVX2__)
-    __m256 lower_a, upper_a, lower_b, upper_b;
-    std::memcpy(&lower_a, &a, 32), std::memcpy(&upper_a, reinterpret_cast<char*>(&a) + 32, 32);
-    std::memcpy(&lower_b, &b, 32), std::memcpy(&upper_b, reinterpret_cast<char*>(&b) + 32, 32);
-    const __m256 either = _mm256_or_ps(_mm256_cmp_ps(lower_a, lower_b, _CMP_LE_OQ), _mm256_cmp_ps(upper_a, upper_b, _CMP_LE_OQ));
-    return _mm256_movemask_ps(either) != 0;
+INLINE unsigned at_most(vec<float> a, vec<float> b) { return unsigned(_mm256_movemask_ps(_mm256_cmp_ps(__m256(a), __m256(b), _CMP_LE_OQ))); }
+INLINE unsigned at_most(vec<double> a, vec<double> b) { return unsigned(_mm256_movemask_pd(_mm256_cmp_pd(__m256d(a), __m256d(b), _CMP_LE_OQ))); }
+#elif defined(__SSE2__)
+INLINE unsigned at_most(vec<float> a, vec<float> b) { return unsigned(_mm_movemask_ps(_mm_cmple_ps(__m128(a), __m128(b)))); }
+INLINE unsigned at_most(vec<double> a, vec<double> b) { return unsigned(_mm_movemask_pd(_mm_cmple_pd(__m128d(a), __m128d(b)))); }
 #else
-    const auto less = a <= b;
-    int64_t words[8];
-    std::memcpy(words, &less, 64);
-    return (words[0] | words[1] | words[2] | words[3] | words[4] | words[5] | words[6] | words[7]) != 0;
-#endif
+template <class V>
+INLINE unsigned at_most(V a, V b) {
+    const auto less = a <= b;  // -1 where it holds
+    unsigned bits = 0;
+    for (unsigned lane = 0; lane < sizeof a / sizeof a[0]; ++lane) bits |= unsigned(less[lane] & 1) << lane;
+    return bits;
 }
-
-inline bool any_at_most(vec<double> a, vec<double> b) {
-#if defined(__AVX512F__)
-    return _mm512_cmp_pd_mask(reinterpret_cast<__m512d&>(a), reinterpret_cast<__m512d&>(b), _CMP_LE_OQ) != 0;
-#else
-    const auto less = a <= b;
-    int64_t words[8];
-    std::memcpy(words, &less, 64);
-    return (words[0] | words[1] | words[2] | words[3] | words[4] | words[5] | words[6] | words[7]) != 0;
 #endif
+
+template <class V>
+INLINE bool any_at_most(V a, V b) {
+    return at_most(a, b) != 0;
 }
 
 // In how many lanes.
 template <class T>
-inline int count_at_most(vec<T> a, vec<T> b) {
-#if defined(__AVX512F__)
-    if constexpr (sizeof(T) == 4)
-        return __builtin_popcount(_mm512_cmp_ps_mask(reinterpret_cast<__m512&>(a), reinterpret_cast<__m512&>(b), _CMP_LE_OQ));
-    else
-        return __builtin_popcount(_mm512_cmp_pd_mask(reinterpret_cast<__m512d&>(a), reinterpret_cast<__m512d&>(b), _CMP_LE_OQ));
-#else
-    const auto less = a <= b;  // -1 where it holds
-    int count = 0;
-    for (int lane = 0; lane < Lanes<T>::count; ++lane) count -= int(less[lane]);
-    return count;
-#endif
+INLINE int count_at_most(vec<T> a, vec<T> b) {
+    return __builtin_popcount(at_most(a, b));
 }
 
 // Bytes u mean u / 127.5 - 1. The quotient is that of a division, rounded once, but three times as fast.
@@ -192,17 +188,20 @@ INLINE T number(Stored stored) {
         return T(stored);
 }
 
-typedef uint8_t bytes16 __attribute__((vector_size(16)));
-
-INLINE vec<float> widened(bytes16 bytes) {
+INLINE vec<float> widened(const uint8_t* bytes) {
+    constexpr int count = Lanes<float>::count;
     Lanes<float>::bits numbers;
 #if defined(__AVX512F__)
-    reinterpret_cast<__m512i&>(numbers) = _mm512_cvtepu8_epi32(reinterpret_cast<__m128i&>(bytes));
+    reinterpret_cast<__m512i&>(numbers) = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes)));
+#elif defined(__AVX2__)
+    reinterpret_cast<__m256i&>(numbers) = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes)));
 #else
-    for (int i = 0; i < 16; ++i) numbers[i] = bytes[i];
+    for (int i = 0; i < count; ++i) numbers[i] = bytes[i];
 #endif
     return __builtin_convertvector(numbers, vec<float>);
 }
+
+typedef uint8_t bytes16 __attribute__((vector_size(16)));
 
 // 16 x 16 bytes: row i becomes column i.
 INLINE void transpose(bytes16 (&rows)[16]) {
@@ -223,13 +222,12 @@ template <class T, class Stored>
 INLINE void in_order(const Stored* from, int count, T* to) {
     int i = 0;
     if constexpr (sizeof(Stored) == 1) {
-        for (; i + 16 <= count; i += 16) {
-            bytes16 bytes;
-            std::memcpy(&bytes, from + i, sizeof bytes);
-            const vec<float> found = numbers(widened(bytes));
-            typedef T sixteen __attribute__((vector_size(16 * sizeof(T))));
-            const sixteen wanted = __builtin_convertvector(found, sixteen);
-            std::memcpy(to + i, &wanted, sizeof wanted);
+        constexpr int several = Lanes<float>::count;
+        for (; i + several <= count; i += several) {
+            const vec<float> found = numbers(widened(from + i));
+            typedef T wanted __attribute__((vector_size(several * sizeof(T))));
+            const wanted converted = __builtin_convertvector(found, wanted);
+            std::memcpy(to + i, &converted, sizeof converted);
         }
     }
     for (; i < count; ++i) to[i] = number<T>(from[i]);
@@ -240,12 +238,12 @@ template <class T, class Stored>
 inline void side_by_side(const Stored* const* images, int64_t begin, int64_t count, T centre, T* to) {
     constexpr int L = Lanes<T>::count;
     int64_t done = 0;
-    if constexpr (sizeof(Stored) == 1 && L == 16) {
+    if constexpr (sizeof(Stored) == 1 && std::is_same_v<T, float>) {
         for (; done + 16 <= count; done += 16) {
-            bytes16 block[16];
+            bytes16 block[16] = {};
             for (int lane = 0; lane < L; ++lane) std::memcpy(&block[lane], images[lane] + begin + done, 16);
             transpose(block);
-            for (int i = 0; i < 16; ++i) store(to + (done + i) * L, numbers(widened(block[i])) - centre);
+            for (int i = 0; i < 16; ++i) store(to + (done + i) * L, numbers(widened(reinterpret_cast<const uint8_t*>(&block[i]))) - centre);
         }
     }
     for (int lane = 0; lane < L; ++lane) {
