@@ -191,7 +191,9 @@ template <class T, int CHANNELS, bool TRACE>
 class Patches {
     using V = vec<T>;
     static constexpr int L = Lanes<T>::count;
-    static constexpr int width = 8;  // of a band
+    static constexpr int width = 8;                               // of a band
+    static constexpr int together = register_bytes == 64 ? 4 : 2;  // columns of the query: so many factors fit the registers
+    static constexpr int margin = width + together;                // columns of the images that are there beyond the last
     static constexpr T nothing = Belief<T, CHANNELS, TRACE>::nothing, never = std::numeric_limits<T>::infinity();
 
     // Displacements of columns that slide together: pixel a of the query meets the columns a + shift, and the `count` - 1 next, for
@@ -220,7 +222,7 @@ class Patches {
           pixels_(int64_t(H) * W),
           rows_(task.rule, H, task.patch_size),
           columns_(task.rule, W, task.patch_size),
-          stride_(W + 2 * width),
+          stride_(width + W + margin),
           runs_(runs(task.rule, rows_)),
           bands_(bands()),
           open_(W + 2 * width, 1),
@@ -398,7 +400,7 @@ class Patches {
                 else
                     side_by_side<T>(from_floats, int64_t(r) * W, W, task.centre[r / H], row);
                 if (at.columns_.torus)
-                    for (int j = 0; j < width; ++j) store(row + (W + j) * L, load(row + j % W * L));
+                    for (int j = 0; j < margin; ++j) store(row + (W + j) * L, load(row + j % W * L));
             }
             for (int r = 0; r < H; ++r) {
                 T* row = half_square + (int64_t(r) * at.stride_ + width) * L;
@@ -411,7 +413,7 @@ class Patches {
                     store(row + x * L, sum * T(0.5));
                     store(images + ((int64_t(C) * H + r) * at.stride_ + width + x) * L, sum);
                 }
-                for (int j = 0; at.columns_.torus && j < width; ++j) store(images + ((int64_t(C) * H + r) * at.stride_ + width + W + j) * L, load(pixel(C, r, j % W)));
+                for (int j = 0; at.columns_.torus && j < margin; ++j) store(images + ((int64_t(C) * H + r) * at.stride_ + width + W + j) * L, load(pixel(C, r, j % W)));
             }
             for (int x = 0; x < W; ++x) slide(half_square + (width + x) * L, at.rows_, at.stride_);
             for (int r = 0; r < H; ++r) close_row(r);
@@ -493,8 +495,9 @@ class Patches {
         void add_products(int begin, int columns, int shift, Rows enters, Rows leaves) {
             T* to = products;
             int i = 0;
-            for (; i + 1 < columns; i += 2, to += 2 * width * L) add_products<2, LEAVES>(to, begin + i, shift, enters, leaves);
-            if (i < columns) add_products<1, LEAVES>(to, begin + i, shift, enters, leaves);
+            for (; i + together <= columns; i += together, to += together * width * L)
+                add_products<together, LEAVES>(to, begin + i, shift, enters, leaves);
+            for (; i < columns; ++i, to += width * L) add_products<1, LEAVES>(to, begin + i, shift, enters, leaves);
         }
 
         // The same of neighbouring columns, which share what they read of the images.
@@ -502,7 +505,8 @@ class Patches {
         INLINE void add_products(T* to, int a, int shift, Rows enters, Rows leaves) {
             constexpr int held = CHANNELS ? CHANNELS : 1;  // channels known at compile time are added at once
             const int64_t y_apart = at.pixels_, phi_apart = int64_t(H) * at.stride_ * L;
-            const int own[2] = {column(a), column(a + 1)};
+            int own[COLUMNS];
+            for (int n = 0; n < COLUMNS; ++n) own[n] = column(a + n);
             const int64_t from = int64_t(column(own[0] + shift)) * L;
             for (int c0 = 0; c0 < (CHANNELS ? held : C); c0 += held) {
                 V in[held][COLUMNS], out[held][COLUMNS];
@@ -511,7 +515,7 @@ class Patches {
                     for (int c = 0; LEAVES && c < held; ++c) out[c][n] = splat(leaves.y[(c0 + c) * y_apart + own[n]]);
                 }
                 const T *in_phi = enters.phi + c0 * phi_apart + from, *out_phi = LEAVES ? leaves.phi + c0 * phi_apart + from : nullptr;
-#pragma GCC unroll 9
+#pragma GCC unroll 11
                 for (int d = 0; d < width + COLUMNS - 1; ++d) {
                     V sum[COLUMNS];
                     for (int n = 0; n < COLUMNS; ++n)
@@ -782,7 +786,7 @@ class Patches {
     const int C, H, W;
     const int64_t pixels_;
     const Axis rows_, columns_;
-    const int stride_;  // of rows of images, which go on for `width` columns on both sides
+    const int stride_;  // of rows of images, which go on for `width` columns before the first and for `margin` beyond the last
     const std::vector<Run> runs_;
     const std::vector<Band> bands_;
     std::vector<uint8_t> open_;  // whether all of a band's columns from x - width on may be matched

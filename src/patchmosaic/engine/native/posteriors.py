@@ -107,12 +107,12 @@ def native_footprint(image_shape: Sequence[int], patch_sizes: Sequence[int]) -> 
     Counted for `patches.hpp`; `places.hpp` needs less.
     """
     channels, height, width = image_shape
-    threads, band = torch.get_num_threads(), 8  # see patches.hpp
+    threads, band, rims = torch.get_num_threads(), 8, 20  # see patches.hpp
     pixels = height * width
     state = 8 * (channels + 2) * pixels
     query = 4 * LANES * (channels + 1) * pixels + state  # what a thread has learnt of a query
     window = min(max(patch_sizes), 2 * width)
-    images = 4 * LANES * ((channels + 1) * height * (width + 2 * band) + pixels + band * (width + window))
+    images = 4 * LANES * ((channels + 2) * height * (width + rims) + pixels + band * (width + window))
     # Float64 has half the lanes of twice the size. Queries are kept twice, and what is known of their pixels.
     return Footprint(
         pair=0,
