@@ -25,13 +25,12 @@
 #include <limits>
 #include <vector>
 
-#include <omp.h>
-
 #include "buffer.hpp"
 #include "rules.hpp"
 #include "simd.hpp"
 #include "softmax.hpp"
 #include "task.hpp"
+#include "workers.hpp"
 
 namespace patchmosaic::PATCHMOSAIC_ISA {
 
@@ -237,26 +236,7 @@ class Patches {
     }
 
     // Returns how many vectors of patches were weighed.
-    int64_t add() {
-        const int64_t groups = (task_.stop - task_.start + L - 1) / L;
-        std::vector<std::unique_ptr<Worker>> workers(std::max<int64_t>(1, std::min<int64_t>(task_.threads, groups)));
-#pragma omp parallel num_threads(int(workers.size()))
-        {
-            const DenormalsAreZero fast;
-            auto& worker = workers[omp_get_thread_num()];
-            worker = std::make_unique<Worker>(*this);
-#pragma omp for schedule(static)
-            for (int64_t group = 0; group < groups; ++group)
-                worker->meet(task_.start + group * L, std::min(task_.stop, task_.start + (group + 1) * L));
-        }
-        int64_t kept = 0;
-        for (auto& worker : workers) {
-            if (!worker) continue;
-            worker->merge();
-            kept += worker->kept;
-        }
-        return kept;
-    }
+    int64_t add() { return deal_out<Worker>(*this, task_.start, task_.stop, L, task_.threads); }
 
   private:
     std::vector<Band> bands() const {

@@ -20,17 +20,15 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
-#include <memory>
 #include <type_traits>
 #include <vector>
-
-#include <omp.h>
 
 #include "buffer.hpp"
 #include "rules.hpp"
 #include "simd.hpp"
 #include "softmax.hpp"
 #include "task.hpp"
+#include "workers.hpp"
 
 namespace patchmosaic::PATCHMOSAIC_ISA {
 
@@ -137,27 +135,8 @@ class Places {
         for (int64_t b = 0; b < task.batch; ++b) queries_.push_back(prepared(b));
     }
 
-    // Returns how many vectors of patches had one that was weighed.
-    int64_t add() {
-        const int64_t groups = (task_.stop - task_.start + together - 1) / together;
-        std::vector<std::unique_ptr<Worker>> workers(std::max<int64_t>(1, std::min<int64_t>(task_.threads, groups)));
-#pragma omp parallel num_threads(int(workers.size()))
-        {
-            const DenormalsAreZero fast;
-            auto& worker = workers[omp_get_thread_num()];
-            worker = std::make_unique<Worker>(*this);
-#pragma omp for schedule(static)
-            for (int64_t group = 0; group < groups; ++group)
-                worker->meet(task_.start + group * together, std::min(task_.stop, task_.start + (group + 1) * together));
-        }
-        int64_t kept = 0;
-        for (auto& worker : workers) {
-            if (!worker) continue;
-            worker->merge();
-            kept += worker->kept;
-        }
-        return kept;
-    }
+    // Returns how many vectors of patches were weighed.
+    int64_t add() { return deal_out<Worker>(*this, task_.start, task_.stop, together, task_.threads); }
 
   private:
     Query prepared(int64_t b) const {
