@@ -7,6 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from patchmosaic.data import ImageSet
+from patchmosaic.experiments.papers.recipe import read_recipes
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -67,3 +71,12 @@ def test_why_is_this_pixel_white(tmp_path):
     drawn, mean = map(float, re.search(r"drawn ([-\d.]+), mean of its \d+ likeliest sources ([-\d.]+)", text).groups())
     assert abs(drawn - mean) < 0.02
     assert (tmp_path / "pixel.png").exists()
+
+
+def test_attention_recipe():
+    """At 16 x 16 pixels there is still attention, at two levels."""
+    recipes = read_recipes(str(ROOT / "examples" / "attention.toml"))
+    (row,) = recipes.chosen("attention")
+    assert recipes.rows[row.scales_from].network == "resnet"
+    pool = ImageSet(torch.zeros(2, 3, row.image_size, row.image_size), torch.arange(2))
+    assert row.module(pool).attention == (0, 1)
