@@ -41,7 +41,8 @@ class SquaredDifferences:
     def __init__(self, keys: Tensor, images: Tensor, index: Tensor | None, dtype: torch.dtype, instructions: str) -> None:
         self.exact_keys, self.keys = keys, keys.to(dtype)
         self.images, self.index, self.instructions = images, index, instructions
-        self.largest = keys.square().mean(1).sqrt().clamp_min(1)
+        # Bytes are met as 0 ... 255, where y + 1 is rounded.
+        self.largest = (keys + 1 if images.dtype == torch.uint8 else keys).square().mean(1).sqrt().clamp_min(1)
 
     def half_squared_distances(self, start: int, stop: int) -> Tensor:
         return half_squared_distances(self.keys, self.images, self.index, start, stop, self.instructions)
@@ -56,9 +57,9 @@ class SquaredDifferences:
         return weighted_sums(weights, self.images, self.index, start, stop, self.instructions)
 
     def log_weight_error(self, gamma: Tensor, nearest: Tensor) -> Tensor:
-        # Of the sum, and of y before the difference is squared.
+        # Of the sum, whose parts are soon passed on to float64, and of y before the difference is squared.
         size = gamma * nearest.clamp_min(0)
-        return FLOAT32_ROUNDOFF * (size + self.largest * (2 * size * gamma).sqrt())
+        return FLOAT32_ROUNDOFF * (size / 2 + self.largest * (2 * size * gamma).sqrt())
 
 
 class MatrixProducts:
