@@ -33,8 +33,9 @@ from patchmosaic.engine.native.instructions import instruction_set
 from patchmosaic.engine.posterior import Empty, PosteriorSum
 from patchmosaic.engine.precision import exact, float32_products
 
-BLOCK_BYTES = 8 * 2**20  # of stored images: read twice, the second time from the cache
-STIR = 2e-6  # by so much rounding may move the mean
+BLOCK_BYTES = 16 * 2**20  # of stored images: read twice, the second time from the cache
+UNDERFLOW = 80.0
+STIR = 1.5e-6  # by so much rounding may move the mean
 SKIPPED_SHARE = {torch.float32: 2.0**-26, torch.float64: 2.0**-53}
 
 
@@ -108,31 +109,33 @@ def _one_pass(
     theta = skip_threshold(max(1, count), SKIPPED_SHARE[dtype])
     nearest = torch.full_like(gamma, math.inf)
     rough = torch.zeros_like(gamma)  # the sum of squared weights whose distances stayed as they were
-    reach = torch.zeros_like(gamma)  # an image farther behind the nearest, in log-weight, does not count
+    bar = torch.full_like(gamma, -math.inf)  # how far behind the nearest distances are computed anew if it has all the weight
+    reach = torch.full_like(gamma, theta)  # how far behind images count
     for start in range(0, count, block):
         stop = min(count, start + block)
         half = way.half_squared_distances(start, stop)  # (B, n)
         closest = half.amin(1, keepdim=True)
-        if not isinstance(state, TracedSum) and (gamma * (closest - nearest) > reach).all():
+        before = nearest
+        if (closest < nearest).any():
+            nearest = torch.minimum(nearest, closest)
+            if dtype != torch.float64:
+                error = way.log_weight_error(precision, nearest[:, 0])[:, None]
+                bar = 2 * (error + (error / STIR).log())
+        elif not isinstance(state, TracedSum) and (gamma * (closest - nearest) > reach).all():
             continue
-        before, nearest = nearest, torch.minimum(nearest, closest)
-        behind = (gamma * (half - nearest)).to(dtype)
-        weights = torch.exp(-behind)
-        stayed = weights
-        reach = torch.full_like(gamma, theta)
-        if dtype != torch.float64:
-            error = way.log_weight_error(precision, nearest[:, 0])[:, None]
-            total = state.s[:, 0] * torch.exp(state.m[:, 0] - gamma * (own - nearest)) + weights.sum(1, keepdim=True)
-            share = 2 * (error / STIR).log() - total.log()
-            heavy = behind < share + 2 * error
-            reach = reach.maximum(share + 2 * error)
-            if heavy.any():
-                _compute_anew(half, heavy, way, start)
-                nearest = torch.minimum(before, half.amin(1, keepdim=True))
-                weights = torch.exp(-(gamma * (half - nearest)).to(dtype))
-                stayed = weights.masked_fill(heavy, 0.0)
-        weights = torch.nn.functional.threshold(weights, math.exp(-theta), 0.0)
+        behind, weights = _weights(gamma, half, nearest, dtype)
         m = gamma * (own - nearest)
+        limit = bar - (state.s[:, 0] * torch.exp(state.m[:, 0] - m) + weights.sum(1, keepdim=True)).log()
+        reach = limit.clamp_min(theta)
+        heavy = behind < limit
+        stayed = weights
+        if heavy.any():
+            way.compute_anew(half, heavy, start, stop)
+            nearest = torch.minimum(before, half.amin(1, keepdim=True))
+            _, weights = _weights(gamma, half, nearest, dtype)
+            stayed = weights.masked_fill(heavy, 0.0)
+            m = gamma * (own - nearest)
+        weights = torch.nn.functional.threshold(weights, math.exp(-theta), 0.0)
         rough = rough * torch.exp(2 * (state.m[:, 0] - m)) + stayed.square().sum(1, keepdim=True)
         values = way.weighted_sums(weights, start, stop).view(-1, *shape)
         part = PosteriorSum(m[:, None], weights.sum(1, dtype=torch.float64)[:, None, None], values)
@@ -144,11 +147,10 @@ def _one_pass(
     return _merged(state, rough[:, 0], way, precision, own, ranks)
 
 
-def _compute_anew(half: Tensor, heavy: Tensor, way: Distances, start: int) -> None:
-    """Distances of the images that are `heavy`, in place."""
-    for query in heavy.any(1).nonzero()[:, 0].tolist():
-        which = heavy[query].nonzero()[:, 0]
-        half[query, which] = way.exactly(query, start + which)
+def _weights(gamma: Tensor, half: Tensor, nearest: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """How far behind the nearest each image is in log-weight, and the weights relative to it."""
+    behind = (half - nearest).mul_(gamma).to(dtype)
+    return behind, behind.clamp_max(UNDERFLOW).neg_().exp_()
 
 
 def _merged(

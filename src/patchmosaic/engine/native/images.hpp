@@ -39,14 +39,15 @@ class Images {
         : task_(task),
           padded_((task.size + L - 1) / L * L),
           queries_((task.batch + queries_at_once - 1) / queries_at_once * queries_at_once),
-          few_(task.batch < queries_at_once) {}
+          few_(task.batch < queries_at_once),
+          in_place_(!std::is_same_v<T, double> && task.size == padded_) {}
 
-    // To `half` (B, stop - start). Differences are squared, not products: nothing cancels.
+    // To `half` (B, stop - start), where they are asked for. Differences are squared, not products: nothing cancels.
     void half_squared_distances(const T* queries, double* half) const {
         Buffer<T> y(queries_ * padded_);  // with some more queries that nobody asks
         for (int64_t b = 0; b < task_.batch; ++b)
             for (int64_t i = 0; i < task_.size; ++i) y[b * padded_ + i] = T((double(queries[b * task_.size + i]) - offset) / slope);
-        few_ ? distances_to_few(y, half) : distances_to_many(y, half);
+        few_ || task_.where ? distances_one_by_one(y, half) : distances_in_blocks(y, half);
     }
 
     // To `sums` (B, size), images times their weights (B, stop - start). Those that weigh nothing are not read.
@@ -68,7 +69,7 @@ class Images {
         {
             Buffer<double> mine(queries_ * width);
             Buffer<T> panel(few_ ? width : crowd * width);
-            Buffer<KEPT> copies(few_ ? crowd * width : width);
+            Buffer<KEPT> copies(in_place_ ? 0 : few_ ? crowd * width : width);
 #pragma omp for schedule(static)
             for (int64_t k = 0; k < padded_; k += width) {
                 const int64_t here = std::min(width, padded_ - k);
@@ -95,15 +96,19 @@ class Images {
   private:
     // ---- distances
 
-    void distances_to_few(const T* y, double* half) const {
+    void distances_one_by_one(const T* y, double* half) const {
         const int64_t count = task_.stop - task_.start;
 #pragma omp parallel num_threads(task_.threads)
         {
-            Buffer<KEPT> copy(padded_);
+            Buffer<KEPT> copy(in_place_ ? 0 : padded_);
 #pragma omp for schedule(static)
             for (int64_t n = 0; n < count; ++n) {
-                const KEPT* phi = piece(n, 0, padded_, copy);
-                for (int64_t b = 0; b < task_.batch; ++b) half[b * count + n] = half_squared_distance(y + b * padded_, phi, n + 1);
+                const KEPT* phi = nullptr;
+                for (int64_t b = 0; b < task_.batch; ++b) {
+                    if (task_.where && !task_.where[b * count + n]) continue;
+                    if (!phi) phi = piece(n, 0, padded_, copy);
+                    half[b * count + n] = half_squared_distance(y + b * padded_, phi, n + 1);
+                }
             }
         }
     }
@@ -130,7 +135,7 @@ class Images {
         return half_of(sums);
     }
 
-    void distances_to_many(const T* y, double* half) const {
+    void distances_in_blocks(const T* y, double* half) const {
         const int64_t count = task_.stop - task_.start;
 #pragma omp parallel num_threads(task_.threads)
         {
@@ -269,7 +274,7 @@ class Images {
 
     const ImageTask& task_;
     const int64_t padded_, queries_;  // numbers in whole vectors, queries in whole blocks
-    const bool few_;
+    const bool few_, in_place_;
 };
 
 }  // namespace patchmosaic::PATCHMOSAIC_ISA
