@@ -33,9 +33,9 @@ from patchmosaic.engine.native.instructions import instruction_set
 from patchmosaic.engine.posterior import Empty, PosteriorSum
 from patchmosaic.engine.precision import exact, float32_products
 
-BLOCK_BYTES = 16 * 2**20  # of stored images: read twice, the second time from the cache
-UNDERFLOW = 80.0
+BLOCK_BYTES = 32 * 2**20  # of stored images: much, so that what is done between two blocks does not count
 STIR = 1.5e-6  # by so much rounding may move the mean
+UNDERFLOW = 80.0  # exp(-80) is nothing and still a normal number: others are slow
 SKIPPED_SHARE = {torch.float32: 2.0**-26, torch.float64: 2.0**-53}
 
 
@@ -109,32 +109,26 @@ def _one_pass(
     theta = skip_threshold(max(1, count), SKIPPED_SHARE[dtype])
     nearest = torch.full_like(gamma, math.inf)
     rough = torch.zeros_like(gamma)  # the sum of squared weights whose distances stayed as they were
-    bar = torch.full_like(gamma, -math.inf)  # how far behind the nearest distances are computed anew if it has all the weight
-    reach = torch.full_like(gamma, theta)  # how far behind images count
     for start in range(0, count, block):
         stop = min(count, start + block)
         half = way.half_squared_distances(start, stop)  # (B, n)
         closest = half.amin(1, keepdim=True)
-        before = nearest
-        if (closest < nearest).any():
-            nearest = torch.minimum(nearest, closest)
-            if dtype != torch.float64:
-                error = way.log_weight_error(precision, nearest[:, 0])[:, None]
-                bar = 2 * (error + (error / STIR).log())
-        elif not isinstance(state, TracedSum) and (gamma * (closest - nearest) > reach).all():
+        before, nearest = nearest, torch.minimum(nearest, closest)
+        m = gamma * (own - nearest)
+        total = state.s[:, 0] * torch.exp(state.m[:, 0] - m)  # of the weights so far
+        bar = _anew_within(way.log_weight_error(precision, nearest[:, 0])[:, None], dtype)
+        reach = (bar - total.log()).clamp_min(theta)  # an image farther behind the nearest, in log-weight, does not count
+        if not isinstance(state, TracedSum) and (gamma * (closest - nearest) > reach).all():
             continue
         behind, weights = _weights(gamma, half, nearest, dtype)
-        m = gamma * (own - nearest)
-        limit = bar - (state.s[:, 0] * torch.exp(state.m[:, 0] - m) + weights.sum(1, keepdim=True)).log()
-        reach = limit.clamp_min(theta)
-        heavy = behind < limit
         stayed = weights
+        heavy = behind < bar - (total + weights.sum(1, keepdim=True)).log()
         if heavy.any():
             way.compute_anew(half, heavy, start, stop)
             nearest = torch.minimum(before, half.amin(1, keepdim=True))
+            m = gamma * (own - nearest)
             _, weights = _weights(gamma, half, nearest, dtype)
             stayed = weights.masked_fill(heavy, 0.0)
-            m = gamma * (own - nearest)
         weights = torch.nn.functional.threshold(weights, math.exp(-theta), 0.0)
         rough = rough * torch.exp(2 * (state.m[:, 0] - m)) + stayed.square().sum(1, keepdim=True)
         values = way.weighted_sums(weights, start, stop).view(-1, *shape)
@@ -148,9 +142,19 @@ def _one_pass(
 
 
 def _weights(gamma: Tensor, half: Tensor, nearest: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """How far behind the nearest each image is in log-weight, and the weights relative to it."""
+    """How far behind the nearest each image is, in log-weight, and the weights (B, n) relative to it."""
     behind = (half - nearest).mul_(gamma).to(dtype)
     return behind, behind.clamp_max(UNDERFLOW).neg_().exp_()
+
+
+def _anew_within(error: Tensor, dtype: torch.dtype) -> Tensor:
+    """How far behind the nearest distances are computed anew, where the weights relative to it sum to 1.
+
+    A share w as it is known may be exp(2 error) of itself: it and the nearest may both be wrong.
+    """
+    if dtype == torch.float64:
+        return torch.full_like(error, -math.inf)
+    return 2 * (error / STIR).log() + 2 * error
 
 
 def _merged(

@@ -191,15 +191,19 @@ class Images {
     void add_to_few(const KEPT* const* phi, const T* weights, int images, int64_t count, T* sums, double* to) const {
         std::fill_n(sums, count, T(0));
         for (int first = 0; first < images; first += added_at_once) {
-            const KEPT* met[added_at_once];
+            const KEPT *met[added_at_once], *next[added_at_once];
             V weight[added_at_once];
             for (int i = 0; i < added_at_once; ++i) {
                 const bool there = first + i < images;
+                next[i] = phi[std::min(first + added_at_once + i, images - 1)];
                 met[i] = phi[there ? first + i : 0], weight[i] = splat(there ? weights[(first + i) * queries_] : T(0));
             }
             for (int64_t k = 0; k < count; k += L) {
                 V sum = load(sums + k);
-                for (int i = 0; i < added_at_once; ++i) sum += weight[i] * values(met[i] + k);
+                for (int i = 0; i < added_at_once; ++i) {
+                    __builtin_prefetch(next[i] + k, 0, 2);
+                    sum += weight[i] * values(met[i] + k);
+                }
                 store(sums + k, sum);
             }
         }

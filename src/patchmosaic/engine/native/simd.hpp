@@ -192,6 +192,10 @@ INLINE vec<float> widened(bytes16 bytes) {
     Lanes<float>::bits numbers;
 #if defined(__AVX512F__)
     reinterpret_cast<__m512i&>(numbers) = _mm512_cvtepu8_epi32(reinterpret_cast<__m128i&>(bytes));
+#elif defined(__AVX2__)
+    const __m128i some = reinterpret_cast<__m128i&>(bytes);
+    const __m256i halves[2] = {_mm256_cvtepu8_epi32(some), _mm256_cvtepu8_epi32(_mm_srli_si128(some, 8))};
+    std::memcpy(&numbers, halves, sizeof numbers);
 #else
     for (int i = 0; i < 16; ++i) numbers[i] = bytes[i];
 #endif
