@@ -1,6 +1,9 @@
 // Whole images against queries: half of their squared distances, and weighted sums of them. Numbers lie along the vectors, as they
-// do in memory. Against a few queries images are met where they lie; for many they are widened once, to a panel that stays in the
-// first-level cache, and a block of queries by images, or of queries by vectors, has its sums in registers.
+// do in memory.
+//
+//     few queries     memory is the limit: images are met where they lie, and it is asked for the next ones meanwhile
+//     many            arithmetic is: images are widened once, to a panel that stays in the first-level cache, and the sums of
+//                     4 queries by 4 images (distances), or by 4 vectors (weighted sums), are kept in registers
 #pragma once
 
 #include <algorithm>
@@ -30,9 +33,8 @@ class Images {
     typedef double wide __attribute__((vector_size(8 * L)));
     static constexpr int stretch = 32 * L, crowd = 64;
 
-    // Blocks whose sums fit the registers, of which AVX-512 has 32.
-    static constexpr int queries_at_once = 4, images_at_once = 4, vectors_at_once = 4;
-    static constexpr int together = 16, added_at_once = 8;  // images: of a panel, and of a turn of a single query's sum
+    static constexpr int queries_at_once = 4, images_at_once = 4, vectors_at_once = 4;  // in registers
+    static constexpr int together = 16, added_at_once = 8;                              // images: in a panel, and for one query
 
   public:
     explicit Images(const ImageTask& task)
@@ -113,9 +115,8 @@ class Images {
         }
     }
 
-    // Memory answers for the next image meanwhile.
     double half_squared_distance(const T* y, const KEPT* phi, int64_t next) const {
-        constexpr int step = 4 * L;
+        constexpr int step = 4 * L;  // four sums, since each has to wait for itself
         double sums[L] = {};
         for (int64_t k = 0; k < padded_; k += 4 * stretch) {
             const int64_t end = std::min<int64_t>(k + 4 * stretch, padded_);
@@ -251,6 +252,7 @@ class Images {
         return copy;
     }
 
+    // Memory answers while another image is met.
     void prefetch(int64_t n, int64_t k, int count) const {
         if (task_.start + n >= task_.stop) return;
         const int64_t image = task_.index ? task_.index[task_.start + n] : task_.start + n, from = image * task_.size + k;
