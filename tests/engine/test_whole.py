@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from patchmosaic.engine import oracle, precision, whole
+from patchmosaic.engine import distances, oracle, precision, whole
 from patchmosaic.engine.memory import DEFAULT_BUDGET
 from patchmosaic.engine.native.instructions import instruction_sets
 from patchmosaic.engine.whole import whole_image_posterior
@@ -78,6 +78,36 @@ def test_blocks_make_no_difference(way, monkeypatch):
     monkeypatch.setattr("patchmosaic.engine.whole.BLOCK_BYTES", 3 * images[0].nbytes)
     blocks = whole_image_posterior(y, gamma, images, None, torch.float32, DEFAULT_BUDGET)
     assert relative_error(blocks.mean(), at_once.mean().numpy()) < 1e-6
+
+
+def test_blocks_in_which_nothing_weighs_make_no_difference(way, monkeypatch):
+    y, images, _ = crowd(200)
+    near, gamma = images[[150, 7]].double() + 1e-2 * y, torch.full((2,), 1e4, dtype=torch.float64)
+    expected = oracle.ideal(near.numpy(), images.double().numpy(), 1.0, 1e-2)
+    monkeypatch.setattr("patchmosaic.engine.whole.BLOCK_BYTES", 3 * images[0].nbytes)
+    state = whole_image_posterior(near, gamma, images, None, torch.float32, DEFAULT_BUDGET)
+    assert relative_error(state.mean(), expected) < 1e-6
+
+
+@pytest.mark.parametrize("sigma", [1.0, 3.0])
+def test_few_distances_are_computed_anew(way, monkeypatch, sigma):
+    """Those with the share of a block's weight from which on the error shows: some, and no more than have room in the whole."""
+    y, images, _ = crowd(3000)
+    y, gamma = images[:2].double() + sigma / 3 * y, torch.full((2,), sigma**-2, dtype=torch.float64)
+    kind = distances.MatrixProducts if way == "0" else distances.SquaredDifferences
+    asked, compute_anew = [], kind.compute_anew
+
+    def counted(self, half, where, start, stop):
+        error = self.log_weight_error(gamma, half.amin(1))
+        asked.append((where.sum(1), torch.exp(2 * error) * (error / whole.STIR).square()))
+        compute_anew(self, half, where, start, stop)
+
+    monkeypatch.setattr(kind, "compute_anew", counted)
+    state = whole_image_posterior(y, gamma, images, None, torch.float32, DEFAULT_BUDGET)
+    assert relative_error(state.mean(), oracle.ideal(y.numpy(), images.double().numpy(), 1.0, sigma)) < 5e-6
+    assert asked
+    for count, room in asked:
+        assert ((count > 0) & (count <= room)).all()
 
 
 def test_at_low_noise_float32_is_enough(way, monkeypatch):

@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 
 from patchmosaic.engine.memory import as_numbers
-from patchmosaic.engine.native.whole_images import half_squared_distances, weighted_sums
+from patchmosaic.engine.native.whole_images import compute_anew, half_squared_distances, weighted_sums
 from patchmosaic.engine.posterior import FLOAT32_ROUNDOFF
+
+AT_ONCE = 64  # images that are made float64 together
 
 
 @runtime_checkable
@@ -25,8 +27,8 @@ class Distances(Protocol):
     def half_squared_distances(self, start: int, stop: int) -> Tensor:
         """(B, n) in float64, as exact as dtype allows."""
 
-    def exactly(self, query: int, which: Tensor) -> Tensor:
-        """The same of one query and of the images at some positions, as exact as float64 allows."""
+    def compute_anew(self, half: Tensor, where: Tensor, start: int, stop: int) -> None:
+        """The same, in place and only `where` (B, n) it is asked for, as exact as float64 allows."""
 
     def weighted_sums(self, weights: Tensor, start: int, stop: int) -> Tensor:
         """(B, D) in float64, of the images last met."""
@@ -41,24 +43,23 @@ class SquaredDifferences:
     def __init__(self, keys: Tensor, images: Tensor, index: Tensor | None, dtype: torch.dtype, instructions: str) -> None:
         self.exact_keys, self.keys = keys, keys.to(dtype)
         self.images, self.index, self.instructions = images, index, instructions
-        self.largest = keys.square().mean(1).sqrt().clamp_min(1)
+        # Bytes are met as 0 ... 255, where y + 1 is rounded.
+        self.largest = (keys + 1 if images.dtype == torch.uint8 else keys).square().mean(1).sqrt().clamp_min(1)
 
     def half_squared_distances(self, start: int, stop: int) -> Tensor:
         return half_squared_distances(self.keys, self.images, self.index, start, stop, self.instructions)
 
-    def exactly(self, query: int, which: Tensor) -> Tensor:
-        which = which if self.index is None else self.index[which]
-        return half_squared_distances(self.exact_keys[query : query + 1], self.images, which, 0, len(which), self.instructions)[
-            0
-        ]
+    def compute_anew(self, half: Tensor, where: Tensor, start: int, stop: int) -> None:
+        compute_anew(half, where, self.exact_keys, self.images, self.index, start, stop, self.instructions)
 
     def weighted_sums(self, weights: Tensor, start: int, stop: int) -> Tensor:
         return weighted_sums(weights, self.images, self.index, start, stop, self.instructions)
 
     def log_weight_error(self, gamma: Tensor, nearest: Tensor) -> Tensor:
-        # Of the sum, and of y before the difference is squared.
+        # Of the sum, whose parts are soon passed on to float64, and of y before the difference is squared. Of images that are
+        # about equally far, what this bounds was never above 0.4 of it (CIFAR-10 and MNIST, t = .3 to .99).
         size = gamma * nearest.clamp_min(0)
-        return FLOAT32_ROUNDOFF * (size + self.largest * (2 * size * gamma).sqrt())
+        return FLOAT32_ROUNDOFF * (size / 2 + self.largest * (2 * size * gamma).sqrt())
 
 
 class MatrixProducts:
@@ -78,13 +79,15 @@ class MatrixProducts:
         self.longest = torch.maximum(self.longest, norms.amax().double().sqrt())
         return self.own - (self.keys @ offered.T - 0.5 * norms).double()
 
-    def exactly(self, query: int, which: Tensor) -> Tensor:
-        which = which if self.index is None else self.index[which]
-        offered = as_numbers(self.images[which], torch.float64).flatten(1)
-        if self.seen is not None:
-            offered = offered @ self.seen
-        half: Tensor = 0.5 * (self.exact_keys[query] - offered).square().sum(1)
-        return half
+    def compute_anew(self, half: Tensor, where: Tensor, start: int, stop: int) -> None:
+        for query in where.any(1).nonzero()[:, 0].tolist():
+            asked = where[query].nonzero()[:, 0]
+            for some in asked.split(AT_ONCE):
+                which = start + some if self.index is None else self.index[start + some]
+                offered = as_numbers(self.images[which], torch.float64).flatten(1)
+                if self.seen is not None:
+                    offered = offered @ self.seen
+                half[query, some] = 0.5 * (self.exact_keys[query] - offered).square().sum(1)
 
     def weighted_sums(self, weights: Tensor, start: int, stop: int) -> Tensor:
         return (weights @ self.met).double()

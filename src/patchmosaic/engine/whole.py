@@ -6,15 +6,19 @@ The term ‖y‖² is the same for all n and drops out of the softmax. Where onl
 U'phi_n take the places of y and phi_n in the log-weights; the values stay whole images.
 
 Distances to a block of images come at once, in float32: as sums of squares where the native kernel serves, elsewhere from one
-matrix product. Both round, and gamma makes it much. But an error matters only in images that weigh much, and where the error is
-large these are few: their distances are computed again, in float64. Where many images weigh alike their errors average out.
-What is left is estimated (`exact`).
+matrix product. Both round, and gamma makes it much. Independent errors e of log-weights move the mean by
+
+    e sqrt(sum w²) <= e sqrt(max w),    sum w = 1
+
+so it is enough to compute again, in float64, the distances of images with a share above (STIR / e)² of all the weight. They are
+few, for shares sum to 1. What is left is estimated (`exact`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float64, Int64
@@ -29,9 +33,9 @@ from patchmosaic.engine.native.instructions import instruction_set
 from patchmosaic.engine.posterior import Empty, PosteriorSum
 from patchmosaic.engine.precision import exact, float32_products
 
-BLOCK_BYTES = 8 * 2**20  # of stored images: read twice, the second time from the cache
-HARMLESS = 1e-7  # an error of a log-weight, and of the mean
-FEW, MANY = 64, 256  # images of a block and a query that are worth computing again; so many that errors average out
+BLOCK_BYTES = 32 * 2**20  # of stored images: much, so that what is done between two blocks does not count
+STIR = 1.5e-6  # by so much rounding may move the mean
+UNDERFLOW = 80.0  # exp(-80) is nothing and still a normal number: others are slow
 SKIPPED_SHARE = {torch.float32: 2.0**-26, torch.float64: 2.0**-53}
 
 
@@ -96,47 +100,61 @@ def _one_pass(
         if instructions
         else MatrixProducts(keys, images, index, dtype, seen)
     )
-    block = whole_image_footprint(shape).images_at_once(len(queries), count, memory_budget, queries.device)
+    footprint = whole_image_footprint(shape)
+    if instructions:
+        footprint = replace(footprint, image=0)  # images are met where they lie
+    block = footprint.images_at_once(len(queries), count, memory_budget, queries.device)
     block = max(1, min(block, BLOCK_BYTES // images[0].nbytes))
     gamma, own = precision[:, None], 0.5 * keys.square().sum(1, keepdim=True)
     theta = skip_threshold(max(1, count), SKIPPED_SHARE[dtype])
-    rough = torch.zeros_like(precision)  # the sum of squared weights whose distances stayed as they were
     nearest = torch.full_like(gamma, math.inf)
+    rough = torch.zeros_like(gamma)  # the sum of squared weights whose distances stayed as they were
     for start in range(0, count, block):
         stop = min(count, start + block)
         half = way.half_squared_distances(start, stop)  # (B, n)
-        nearest = torch.minimum(nearest, half.amin(1, keepdim=True))
-        anew = torch.zeros_like(half, dtype=torch.bool)
-        if dtype != torch.float64:
-            _compute_anew(half, anew, way, gamma, nearest, start)
-        log_weights = gamma * (own - half)
-        m = torch.maximum(log_weights.amax(1), state.m[:, 0, 0])
-        weights = torch.exp(log_weights - m[:, None])
-        weights = torch.where(weights < math.exp(-theta), 0.0, weights)
-        rough = rough * torch.exp(2 * (state.m[:, 0, 0] - m)) + weights.square().masked_fill(anew, 0).sum(1)
-        values = way.weighted_sums(weights.to(dtype), start, stop).view(-1, *shape)
-        part = PosteriorSum(m[:, None, None], weights.sum(1)[:, None, None], values)
+        closest = half.amin(1, keepdim=True)
+        before, nearest = nearest, torch.minimum(nearest, closest)
+        m = gamma * (own - nearest)
+        total = state.s[:, 0] * torch.exp(state.m[:, 0] - m)  # of the weights so far
+        bar = _anew_within(way.log_weight_error(precision, nearest[:, 0])[:, None], dtype)
+        reach = (bar - total.log()).clamp_min(theta)  # an image farther behind the nearest, in log-weight, does not count
+        if not isinstance(state, TracedSum) and (gamma * (closest - nearest) > reach).all():
+            continue
+        behind, weights = _weights(gamma, half, nearest, dtype)
+        stayed = weights
+        heavy = behind < bar - (total + weights.sum(1, keepdim=True)).log()
+        if heavy.any():
+            way.compute_anew(half, heavy, start, stop)
+            nearest = torch.minimum(before, half.amin(1, keepdim=True))
+            m = gamma * (own - nearest)
+            _, weights = _weights(gamma, half, nearest, dtype)
+            stayed = weights.masked_fill(heavy, 0.0)
+        weights = torch.nn.functional.threshold(weights, math.exp(-theta), 0.0)
+        rough = rough * torch.exp(2 * (state.m[:, 0] - m)) + stayed.square().sum(1, keepdim=True)
+        values = way.weighted_sums(weights, start, stop).view(-1, *shape)
+        part = PosteriorSum(m[:, None], weights.sum(1, dtype=torch.float64)[:, None, None], values)
         if isinstance(state, TracedSum):
             numbers = torch.arange(start, stop, device=half.device) if index is None else index[start:stop]
             source = (numbers * math.prod(shape[1:]))[:, None, None]
-            part = traced(part, log_weights[..., None, None], source, state.top.shape[1])
+            part = traced(part, (gamma * (own - half))[..., None, None], source, state.top.shape[1])
         state.merge_(part)
-    return _merged(state, rough, way, precision, own, ranks)
+    return _merged(state, rough[:, 0], way, precision, own, ranks)
 
 
-def _compute_anew(half: Tensor, anew: Tensor, way: Distances, gamma: Tensor, nearest: Tensor, start: int) -> None:
-    """Distances of the images that weigh so much that their rounding would show, in place; `anew` tells which."""
-    behind = gamma * (half - nearest)  # in log-weight
-    error = way.log_weight_error(gamma[:, 0], nearest[:, 0])[:, None]
-    heavy = behind < (error / HARMLESS).log() + 2 * error
-    weights = torch.exp(-behind.clamp_min(0)) * heavy
-    crowded = weights.sum(1).square() > MANY * weights.square().sum(1)
-    for query in (heavy.any(1) & ~crowded).nonzero()[:, 0].tolist():
-        which = heavy[query].nonzero()[:, 0]
-        if len(which) > FEW:
-            which = which[behind[query, which].topk(FEW, largest=False).indices]
-        half[query, which] = way.exactly(query, start + which)
-        anew[query, which] = True
+def _weights(gamma: Tensor, half: Tensor, nearest: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """How far behind the nearest each image is, in log-weight, and the weights (B, n) relative to it."""
+    behind = (half - nearest).mul_(gamma).to(dtype)
+    return behind, behind.clamp_max(UNDERFLOW).neg_().exp_()
+
+
+def _anew_within(error: Tensor, dtype: torch.dtype) -> Tensor:
+    """How far behind the nearest distances are computed anew, where the weights relative to it sum to 1.
+
+    A share w as it is known may be exp(2 error) of itself: it and the nearest may both be wrong.
+    """
+    if dtype == torch.float64:
+        return torch.full_like(error, -math.inf)
+    return 2 * (error / STIR).log() + 2 * error
 
 
 def _merged(

@@ -2,10 +2,12 @@
 #include <cmath>
 #include <functional>
 #include <cstdio>
+#include <memory>
 #include <random>
 #include <type_traits>
 #include <vector>
 
+#include "images.hpp"
 #include "patches.hpp"
 #include "places.hpp"
 
@@ -135,6 +137,53 @@ double worst_difference(const Case& c, std::mt19937& random) {
     return worst;
 }
 
+// Both sums over whole images, few of which end where a vector does.
+template <class T>
+double worst_image_difference(std::mt19937& random) {
+    std::normal_distribution<double> normal;
+    const int64_t batch = 1 + int64_t(random() % 6), size = 1 + int64_t(random() % 700), count = 1 + int64_t(random() % 80);
+    std::vector<uint8_t> images(count * size);
+    std::vector<float> floats(count * size);
+    for (auto& value : images) value = uint8_t(random() % 256);
+    for (size_t i = 0; i < images.size(); ++i) floats[i] = float(images[i]) / 127.5f - 1.0f;
+    std::vector<T> y(batch * size), weights(batch * count);
+    for (auto& value : y) value = T(normal(random));
+    for (auto& value : weights) value = random() % 2 ? T(0) : T(random() % 100) / 100;
+    std::vector<double> half(batch * count), sums(batch * size);
+    const bool bytes = random() % 2;
+    const std::unique_ptr<bool[]> where(new bool[batch * count]);
+    for (int64_t i = 0; i < batch * count; ++i) where[i] = random() % 4 == 0;
+    ImageTask task{batch, size, bytes ? images.data() : nullptr, bytes ? nullptr : floats.data(), nullptr, 0, count, nullptr, 2};
+    if (random() % 3 == 0) task.where = where.get();
+    const auto ask = [&](const auto& kernel) {
+        kernel.half_squared_distances(y.data(), half.data());
+        kernel.add_weighted(weights.data(), sums.data());
+    };
+    if constexpr (std::is_same_v<T, double>)
+        ask(PATCHMOSAIC_ISA::Images<double, double>(task));
+    else if (bytes)
+        ask(PATCHMOSAIC_ISA::Images<float, uint8_t>(task));
+    else
+        ask(PATCHMOSAIC_ISA::Images<float, float>(task));
+
+    double worst = 0.0;
+    for (int64_t b = 0; b < batch; ++b) {
+        std::vector<double> sum(size);
+        for (int64_t n = 0; n < count; ++n) {
+            double distance = 0.0;
+            for (int64_t i = 0; i < size; ++i) {
+                const double phi = floats[n * size + i];
+                distance += 0.5 * (y[b * size + i] - phi) * (y[b * size + i] - phi);
+                sum[i] += weights[b * count + n] * phi;
+            }
+            const double expected = task.where && !where[b * count + n] ? 0.0 : distance;
+            worst = std::max(worst, std::fabs(half[b * count + n] - expected) / double(size));
+        }
+        for (int64_t i = 0; i < size; ++i) worst = std::max(worst, std::fabs(sums[b * size + i] - sum[i]) / double(count));
+    }
+    return worst;
+}
+
 }  // namespace
 
 int main() {
@@ -155,6 +204,14 @@ int main() {
             return 1;
         }
         if (!single) worst = std::max(worst, difference);
+    }
+    for (int round = 0; round < 40; ++round) {
+        const double single = worst_image_difference<float>(random), difference = worst_image_difference<double>(random);
+        if (!(single < 1e-5 && difference < 1e-12)) {
+            std::printf("whole images: %g in float32, %g in float64\n", single, difference);
+            return 1;
+        }
+        worst = std::max(worst, difference);
     }
     std::printf("worst difference %.1e\n", worst);
     return 0;

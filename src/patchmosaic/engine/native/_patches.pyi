@@ -34,8 +34,12 @@ def half_squared_distances(
     threads: int,
     instructions: str,
     half: NDArray[float64],
+    where: NDArray[bool_] | None = None,
 ) -> None:
-    """Write half the squared distances of queries (B, D) to images `start` to `stop` to `half` (B, stop - start)."""
+    """Write half the squared distances of queries (B, D) to images `start` to `stop` to `half` (B, stop - start).
+
+    Given `where` (B, stop - start), only those.
+    """
 
 def add_weighted(
     weights: NDArray[float32] | NDArray[float64],

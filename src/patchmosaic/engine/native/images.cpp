@@ -1,16 +1,32 @@
 // Compiled once for each instruction set, with PATCHMOSAIC_ISA as its namespace.
 #include "images.hpp"
 
+#include <type_traits>
+
 namespace patchmosaic::PATCHMOSAIC_ISA {
+
+namespace {
+
+template <class T, class Use>
+void with_images(const ImageTask& task, Use use) {
+    if constexpr (std::is_same_v<T, double>)
+        use(Images<double, double>(task));
+    else if (task.bytes)
+        use(Images<float, uint8_t>(task));
+    else
+        use(Images<float, float>(task));
+}
+
+}  // namespace
 
 template <class T>
 void half_squared_distances(const ImageTask& task, const T* queries, double* half) {
-    Images<T>(task).half_squared_distances(queries, half);
+    with_images<T>(task, [&](const auto& images) { images.half_squared_distances(queries, half); });
 }
 
 template <class T>
 void add_weighted(const ImageTask& task, const T* weights, double* sums) {
-    Images<T>(task).add_weighted(weights, sums);
+    with_images<T>(task, [&](const auto& images) { images.add_weighted(weights, sums); });
 }
 
 template void half_squared_distances<float>(const ImageTask&, const float*, double*);

@@ -1,9 +1,15 @@
 // Whole images against queries: half of their squared distances, and weighted sums of them. Numbers lie along the vectors, as they
-// do in memory; images are read, and widened where they are bytes, once for all queries.
+// do in memory.
+//
+//     few queries     memory is the limit: images are met where they lie, and it is asked for the next ones meanwhile
+//     many            arithmetic is: images are widened once, to a panel that stays in the first-level cache, and the sums of
+//                     4 queries by 4 images (distances), or by 4 vectors (weighted sums), are kept in registers
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
+#include <type_traits>
 #include <vector>
 
 #include <omp.h>
@@ -14,126 +20,208 @@
 
 namespace patchmosaic::PATCHMOSAIC_ISA {
 
-template <class T>
+// In float32 bytes are met as 0 ... 255 by queries on that scale: they are exact, and need not be converted. In float64 images are
+// met as the numbers they mean.
+template <class T, class KEPT>
 class Images {
     using V = vec<T>;
     static constexpr int L = Lanes<T>::count;
+    static constexpr bool bytes = std::is_same_v<KEPT, uint8_t>;
+    static constexpr double slope = bytes ? 1 / 127.5 : 1, offset = bytes ? -1 : 0;  // number = slope * kept + offset
+
     // Sums of T lane by lane, which are passed on to float64 after so many numbers of an image, or so many images.
     typedef double wide __attribute__((vector_size(8 * L)));
-    static constexpr int stretch = 32 * L, together = 16, crowd = 32;  // vectors, images: whole multiples of what is summed at once
+    static constexpr int stretch = 32 * L, crowd = 64;
+
+    static constexpr int queries_at_once = 4, images_at_once = 4, vectors_at_once = 4;  // in registers
+    static constexpr int together = 16, added_at_once = 8;                              // images: in a panel, and for one query
 
   public:
-    explicit Images(const ImageTask& task) : task_(task), padded_((task.size + L - 1) / L * L) {}
+    explicit Images(const ImageTask& task)
+        : task_(task),
+          padded_((task.size + L - 1) / L * L),
+          queries_((task.batch + queries_at_once - 1) / queries_at_once * queries_at_once),
+          few_(task.batch < queries_at_once),
+          in_place_(!std::is_same_v<T, double> && task.size == padded_) {}
 
-    // To `half` (B, stop - start). Differences are squared, not products: nothing cancels.
+    // To `half` (B, stop - start), where they are asked for. Differences are squared, not products: nothing cancels.
     void half_squared_distances(const T* queries, double* half) const {
-        const int64_t B = task_.batch, count = task_.stop - task_.start;
-        Buffer<T> padded(B * padded_);
-        for (int64_t b = 0; b < B; ++b) std::copy_n(queries + b * task_.size, task_.size, padded + b * padded_);
-#pragma omp parallel num_threads(task_.threads)
-        {
-            Buffer<T> phi(together * stretch);
-            Buffer<double> sums(B * together * L);
-#pragma omp for schedule(static)
-            for (int64_t first = 0; first < count; first += together) {
-                const int images = int(std::min<int64_t>(together, count - first));
-                std::fill_n(static_cast<double*>(sums), B * together * L, 0.0);
-                for (int64_t k = 0; k < padded_; k += stretch) {
-                    const int vectors = int(std::min<int64_t>(stretch, padded_ - k)) / L;
-                    for (int n = 0; n < images; ++n) read(task_.start + first + n, k, vectors * L, phi + n * stretch);
-                    const T* y = padded + k;
-                    double* to = sums;
-                    int64_t b = 0;
-                    for (; b + 4 <= B; b += 4, y += 4 * padded_, to += 4 * together * L)
-                        for (int n = 0; n < images; n += 2) squares<4, 2>(y, phi + n * stretch, vectors, to + n * L);
-                    for (; b < B; ++b, y += padded_, to += together * L)
-                        for (int n = 0; n < images; n += 8) squares<1, 8>(y, phi + n * stretch, vectors, to + n * L);
-                }
-                for (int64_t b = 0; b < B; ++b)
-                    for (int n = 0; n < images; ++n) {
-                        double sum = 0;
-                        for (int lane = 0; lane < L; ++lane) sum += sums[(b * together + n) * L + lane];
-                        half[b * count + first + n] = 0.5 * sum;
-                    }
-            }
-        }
+        Buffer<T> y(queries_ * padded_);  // with some more queries that nobody asks
+        for (int64_t b = 0; b < task_.batch; ++b)
+            for (int64_t i = 0; i < task_.size; ++i) y[b * padded_ + i] = T((double(queries[b * task_.size + i]) - offset) / slope);
+        few_ || task_.where ? distances_one_by_one(y, half) : distances_in_blocks(y, half);
     }
 
     // To `sums` (B, size), images times their weights (B, stop - start). Those that weigh nothing are not read.
     void add_weighted(const T* weights, double* sums) const {
         const int64_t B = task_.batch, count = task_.stop - task_.start;
-        Buffer<int64_t> heavy(count);
-        int64_t many = 0;
-        for (int64_t n = 0; n < count; ++n) {
-            bool weighs = false;
-            for (int64_t b = 0; b < B; ++b) weighs |= weights[b * count + n] != 0;
-            if (weighs) heavy[many++] = n;
-        }
-        const int64_t whole = (B + 3) / 4 * 4;  // queries, with some more that weigh nothing
+        std::vector<uint8_t> weighs(count);
+        std::vector<double> all(B);  // of each query's weights
+        for (int64_t b = 0; b < B; ++b)
+            for (int64_t n = 0; n < count; ++n) weighs[n] |= weights[b * count + n] != 0, all[b] += weights[b * count + n];
+        std::vector<int64_t> heavy;
+        for (int64_t n = 0; n < count; ++n)
+            if (weighs[n]) heavy.push_back(n);
+        Buffer<T> packed(heavy.size() * queries_);  // for each image, its weights
+        for (size_t i = 0; i < heavy.size(); ++i)
+            for (int64_t b = 0; b < B; ++b) packed[i * queries_ + b] = weights[b * count + heavy[i]];
+
+        const int64_t share = (padded_ / L + task_.threads - 1) / task_.threads * L, width = few_ ? share : vectors_at_once * L;
 #pragma omp parallel num_threads(task_.threads)
         {
-            Buffer<T> phi(crowd * stretch), packed(crowd * whole);
-            Buffer<double> mine(whole * stretch);
+            Buffer<double> mine(queries_ * width);
+            Buffer<T> panel(few_ ? width : crowd * width);
+            Buffer<KEPT> copies(in_place_ ? 0 : few_ ? crowd * width : width);
 #pragma omp for schedule(static)
-            for (int64_t k = 0; k < padded_; k += stretch) {
-                const int vectors = int(std::min<int64_t>(stretch, padded_ - k)) / L;
-                std::fill_n(static_cast<double*>(mine), whole * stretch, 0.0);
-                for (int64_t first = 0; first < many; first += crowd) {
-                    const int images = int(std::min<int64_t>(crowd, many - first));
-                    for (int i = 0; i < images; ++i) {
-                        const int64_t n = heavy[first + i];
-                        read(task_.start + n, k, vectors * L, phi + i * stretch);
-                        for (int64_t b = 0; b < B; ++b) packed[i * whole + b] = weights[b * count + n];
+            for (int64_t k = 0; k < padded_; k += width) {
+                const int64_t here = std::min(width, padded_ - k);
+                std::fill_n(static_cast<double*>(mine), queries_ * width, 0.0);
+                for (size_t first = 0; first < heavy.size(); first += crowd) {
+                    const int images = int(std::min<size_t>(crowd, heavy.size() - first));
+                    const T* of = packed + first * queries_;
+                    if (few_) {
+                        const KEPT* phi[crowd];
+                        for (int i = 0; i < images; ++i) phi[i] = piece(heavy[first + i], k, here, copies + i * width);
+                        for (int64_t b = 0; b < B; ++b) add_to_few(phi, of + b, images, here, panel, mine + b * width);
+                    } else {
+                        for (int i = 0; i < images; ++i) widen(heavy[first + i], k, here, copies, panel + i * width);
+                        for (int64_t b = 0; b < queries_; b += queries_at_once) add_to_many(panel, of + b, images, mine + b * width);
                     }
-                    if (B == 1)
-                        for (int at = 0; at < vectors; at += 8) weigh<1, 8>(phi + at * L, packed, whole, images, mine + at * L);
-                    for (int64_t b = 0; B > 1 && b < B; b += 4)
-                        for (int at = 0; at < vectors; at += 2) weigh<4, 2>(phi + at * L, packed + b, whole, images, mine + b * stretch + at * L);
                 }
-                const int64_t numbers = std::min<int64_t>(vectors * L, task_.size - k);
+                const int64_t numbers = std::min(width, task_.size - k);
                 for (int64_t b = 0; b < B; ++b)
-                    for (int64_t i = 0; i < numbers; ++i) sums[b * task_.size + k + i] += mine[b * stretch + i];
+                    for (int64_t i = 0; i < numbers; ++i) sums[b * task_.size + k + i] += slope * mine[b * width + i] + offset * all[b];
             }
         }
     }
 
   private:
-    // `count` numbers of an image from the k-th on, and zeros beyond its last.
-    void read(int64_t n, int64_t k, int count, T* to) const {
-        const int64_t image = task_.index ? task_.index[n] : n, from = image * task_.size + k;
-        const int there = int(std::min<int64_t>(count, task_.size - k));
-        if (task_.bytes)
-            in_order(task_.bytes + from, there, to);
-        else
-            in_order(task_.floats + from, there, to);
-        std::fill_n(to + there, count - there, T(0));
-    }
+    // ---- distances
 
-    template <int QUERIES, int IMAGES>
-    INLINE void squares(const T* y, const T* phi, int vectors, double* to) const {
-        V sum[QUERIES][IMAGES] = {};
-        for (int k = 0; k < vectors * L; k += L)
-            for (int b = 0; b < QUERIES; ++b) {
-                const V mine = load(y + b * padded_ + k);
-                for (int n = 0; n < IMAGES; ++n) {
-                    const V difference = mine - load(phi + n * stretch + k);
-                    sum[b][n] += difference * difference;
+    void distances_one_by_one(const T* y, double* half) const {
+        const int64_t count = task_.stop - task_.start;
+#pragma omp parallel num_threads(task_.threads)
+        {
+            Buffer<KEPT> copy(in_place_ ? 0 : padded_);
+#pragma omp for schedule(static)
+            for (int64_t n = 0; n < count; ++n) {
+                const KEPT* phi = nullptr;
+                for (int64_t b = 0; b < task_.batch; ++b) {
+                    if (task_.where && !task_.where[b * count + n]) continue;
+                    if (!phi) phi = piece(n, 0, padded_, copy);
+                    half[b * count + n] = half_squared_distance(y + b * padded_, phi, n + 1);
                 }
             }
+        }
+    }
+
+    double half_squared_distance(const T* y, const KEPT* phi, int64_t next) const {
+        constexpr int step = 4 * L;  // four sums, since each has to wait for itself
+        double sums[L] = {};
+        for (int64_t k = 0; k < padded_; k += 4 * stretch) {
+            const int64_t end = std::min<int64_t>(k + 4 * stretch, padded_);
+            V sum[4] = {};
+            const auto add = [&](V& to, int64_t i) {
+                const V difference = load(y + i) - values(phi + i);
+                to += difference * difference;
+            };
+            int64_t i = k;
+            for (; i + step <= end; i += step) {
+                prefetch(next, i, step);
+                for (int at = 0; at < 4; ++at) add(sum[at], i + at * L);
+            }
+            for (; i < end; i += L) add(sum[0], i);
+            pass_on((sum[0] + sum[1]) + (sum[2] + sum[3]), sums);
+        }
+        return half_of(sums);
+    }
+
+    void distances_in_blocks(const T* y, double* half) const {
+        const int64_t count = task_.stop - task_.start;
+#pragma omp parallel num_threads(task_.threads)
+        {
+            Buffer<KEPT> copy(stretch);
+            Buffer<T> panel(together * stretch);
+            Buffer<double> sums(queries_ * together * L);
+#pragma omp for schedule(static)
+            for (int64_t first = 0; first < count; first += together) {
+                const int images = int(std::min<int64_t>(together, count - first));
+                std::fill_n(static_cast<double*>(sums), queries_ * together * L, 0.0);
+                for (int64_t k = 0; k < padded_; k += stretch) {
+                    const int64_t here = std::min<int64_t>(stretch, padded_ - k);
+                    for (int n = 0; n < images; ++n) {
+                        widen(first + n, k, here, copy, panel + n * stretch);
+                    }
+                    for (int64_t b = 0; b < queries_; b += queries_at_once)
+                        for (int n = 0; n < images; n += images_at_once) {
+                            const T* phi[images_at_once];
+                            for (int i = 0; i < images_at_once; ++i) phi[i] = panel + (n + i) * stretch;
+                            squares<queries_at_once, images_at_once>(y + b * padded_ + k, phi, 0, here, sums + (b * together + n) * L);
+                        }
+                }
+                for (int64_t b = 0; b < task_.batch; ++b)
+                    for (int n = 0; n < images; ++n) half[b * count + first + n] = half_of(sums + (b * together + n) * L);
+            }
+        }
+    }
+
+    // To the sums of QUERIES by IMAGES, `together` apart, from `count` numbers beginning with the images' k-th.
+    template <int QUERIES, int IMAGES, class MET>
+    INLINE void squares(const T* y, const MET* const* phi, int64_t k, int64_t count, double* to) const {
+        V sum[QUERIES][IMAGES] = {};
+        for (int64_t i = 0; i < count; i += L) {
+            V value[IMAGES];
+            for (int n = 0; n < IMAGES; ++n) value[n] = values(phi[n] + k + i);
+            for (int b = 0; b < QUERIES; ++b) {
+                const V mine = load(y + b * padded_ + i);
+                for (int n = 0; n < IMAGES; ++n) sum[b][n] += (mine - value[n]) * (mine - value[n]);
+            }
+        }
         for (int b = 0; b < QUERIES; ++b)
             for (int n = 0; n < IMAGES; ++n) pass_on(sum[b][n], to + (b * together + n) * L);
     }
 
-    template <int QUERIES, int VECTORS>
-    static INLINE void weigh(const T* phi, const T* weights, int64_t between, int images, double* to) {
-        V sum[QUERIES][VECTORS] = {};
-        for (int i = 0; i < images; ++i)
-            for (int at = 0; at < VECTORS; ++at) {
-                const V value = load(phi + i * stretch + at * L);
-                for (int b = 0; b < QUERIES; ++b) sum[b][at] += splat(weights[i * between + b]) * value;
+    static double half_of(const double* sums) {
+        double sum = 0;
+        for (int lane = 0; lane < L; ++lane) sum += sums[lane];
+        return 0.5 * slope * slope * sum;
+    }
+
+    // ---- weighted sums
+
+    void add_to_few(const KEPT* const* phi, const T* weights, int images, int64_t count, T* sums, double* to) const {
+        std::fill_n(sums, count, T(0));
+        for (int first = 0; first < images; first += added_at_once) {
+            const KEPT *met[added_at_once], *next[added_at_once];
+            V weight[added_at_once];
+            for (int i = 0; i < added_at_once; ++i) {
+                const bool there = first + i < images;
+                next[i] = phi[std::min(first + added_at_once + i, images - 1)];
+                met[i] = phi[there ? first + i : 0], weight[i] = splat(there ? weights[(first + i) * queries_] : T(0));
             }
-        for (int b = 0; b < QUERIES; ++b)
-            for (int at = 0; at < VECTORS; ++at) pass_on(sum[b][at], to + b * stretch + at * L);
+            for (int64_t k = 0; k < count; k += L) {
+                V sum = load(sums + k);
+                for (int i = 0; i < added_at_once; ++i) {
+                    __builtin_prefetch(next[i] + k, 0, 2);
+                    sum += weight[i] * values(met[i] + k);
+                }
+                store(sums + k, sum);
+            }
+        }
+        for (int64_t k = 0; k < count; k += L) pass_on(load(sums + k), to + k);
+    }
+
+    void add_to_many(const T* panel, const T* weights, int images, double* to) const {
+        constexpr int width = vectors_at_once * L;
+        V sum[queries_at_once][vectors_at_once] = {};
+        for (int i = 0; i < images; ++i, panel += width, weights += queries_) {
+            V value[vectors_at_once];
+            for (int at = 0; at < vectors_at_once; ++at) value[at] = load(panel + at * L);
+            for (int b = 0; b < queries_at_once; ++b)
+                for (int at = 0; at < vectors_at_once; ++at) sum[b][at] += splat(weights[b]) * value[at];
+        }
+        for (int b = 0; b < queries_at_once; ++b)
+            for (int at = 0; at < vectors_at_once; ++at) pass_on(sum[b][at], to + b * width + at * L);
     }
 
     static INLINE void pass_on(V sum, double* to) {
@@ -143,8 +231,54 @@ class Images {
         std::memcpy(to, &total, sizeof total);
     }
 
+    // ---- images
+
+    // `count` numbers of an image from the k-th on: where they lie if they fill vectors, else a copy with zeros beyond the last.
+    const KEPT* piece(int64_t n, int64_t k, int64_t count, KEPT* copy) const {
+        const int64_t image = task_.index ? task_.index[task_.start + n] : task_.start + n, from = image * task_.size + k;
+        const int64_t there = std::min(count, task_.size - k);
+        if constexpr (std::is_same_v<T, double>) {
+            task_.bytes ? in_order(task_.bytes + from, int(there), copy) : in_order(task_.floats + from, int(there), copy);
+        } else {
+            const KEPT* stored;
+            if constexpr (bytes)
+                stored = task_.bytes + from;
+            else
+                stored = task_.floats + from;
+            if (there == count) return stored;
+            std::copy_n(stored, there, copy);
+        }
+        std::fill_n(copy + there, count - there, KEPT(0));
+        return copy;
+    }
+
+    // Memory answers while another image is met.
+    void prefetch(int64_t n, int64_t k, int count) const {
+        if (task_.start + n >= task_.stop) return;
+        const int64_t image = task_.index ? task_.index[task_.start + n] : task_.start + n, from = image * task_.size + k;
+        const auto lines = [&](const auto* stored) {
+            for (int i = 0; i < count; i += 64 / sizeof *stored) __builtin_prefetch(stored + from + i, 0, 2);
+        };
+        task_.bytes ? lines(task_.bytes) : lines(task_.floats);
+    }
+
+    void widen(int64_t n, int64_t k, int64_t count, KEPT* copy, T* to) const {
+        const KEPT* from = piece(n, k, count, copy);
+        for (int64_t i = 0; i < count; i += L) store(to + i, values(from + i));
+    }
+
+    template <class MET>
+    static INLINE V values(const MET* phi) {
+        if constexpr (std::is_same_v<MET, uint8_t>) {
+            return widened(phi);
+        } else {
+            return load(phi);
+        }
+    }
+
     const ImageTask& task_;
-    const int64_t padded_;
+    const int64_t padded_, queries_;  // numbers in whole vectors, queries in whole blocks
+    const bool few_, in_place_;
 };
 
 }  // namespace patchmosaic::PATCHMOSAIC_ISA

@@ -175,10 +175,16 @@ ImageTask image_task(int64_t batch, int64_t size, const Images& images, const nb
 }
 
 template <class T>
-void half_squared_distances(Array<const T, 2> queries, Images images, nb::object index, int64_t start, int64_t stop, int threads, const std::string& instructions, Array<double, 2> half) {
+void half_squared_distances(Array<const T, 2> queries, Images images, nb::object index, int64_t start, int64_t stop, int threads, const std::string& instructions, Array<double, 2> half, nb::object where) {
     Array<const int64_t, 1> chosen;
-    const ImageTask task = image_task(int64_t(queries.shape(0)), int64_t(queries.shape(1)), images, index, start, stop, threads, chosen);
+    ImageTask task = image_task(int64_t(queries.shape(0)), int64_t(queries.shape(1)), images, index, start, stop, threads, chosen);
     require(int64_t(half.shape(0)) == task.batch && int64_t(half.shape(1)) == stop - start, "half must be (B, stop - start)");
+    Array<const bool, 2> asked;
+    if (!where.is_none()) {
+        asked = nb::cast<Array<const bool, 2>>(where);
+        require(int64_t(asked.shape(0)) == task.batch && int64_t(asked.shape(1)) == stop - start, "where must be (B, stop - start)");
+        task.where = asked.data();
+    }
     nb::gil_scoped_release release;
     PATCHMOSAIC_DISPATCH(instructions, half_squared_distances(task, queries.data(), half.data()));
 }
@@ -198,7 +204,7 @@ template <class T>
 void define_image_sums(nb::module_& module) {
     module.def("half_squared_distances", &half_squared_distances<T>, "Half the squared distances of queries and images, written to `half`.",
         nb::arg("queries").noconvert(), nb::arg("images").noconvert(), nb::arg("index").none(), nb::arg("start"), nb::arg("stop"), nb::arg("threads"),
-        nb::arg("instructions"), nb::arg("half").noconvert());
+        nb::arg("instructions"), nb::arg("half").noconvert(), nb::arg("where") = nb::none());
     module.def("add_weighted", &add_weighted<T>, "Images times their weights, added to `sums`.",
         nb::arg("weights").noconvert(), nb::arg("images").noconvert(), nb::arg("index").none(), nb::arg("start"), nb::arg("stop"), nb::arg("threads"),
         nb::arg("instructions"), nb::arg("sums").noconvert());

@@ -52,6 +52,7 @@ struct ImageTask {
     const float* floats;   // (N, size), or null
     const int64_t* index;  // or null
     int64_t start, stop;
+    const bool* where;  // (B, stop - start), the pairs whose distances are asked for; null: all
     int threads;
 };
 

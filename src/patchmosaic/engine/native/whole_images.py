@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from patchmosaic.engine.memory import StoredImages
@@ -26,6 +26,34 @@ def half_squared_distances(
         instructions: one of `instructions.instruction_sets()`.
     """
     half = torch.empty(len(queries), stop - start, dtype=torch.float64)
+    _write_half_squared_distances(half, None, queries, images, index, start, stop, instructions)
+    return half
+
+
+def compute_anew(
+    half: Float64[Tensor, "B m"],
+    where: Bool[Tensor, "B m"],
+    queries: Float[Tensor, "B D"],
+    images: StoredImages,
+    index: Int64[Tensor, " n"] | None,
+    start: int,
+    stop: int,
+    instructions: str,
+) -> None:
+    """The same, in place and only `where` it is asked for. Images that nobody asks for are not read."""
+    _write_half_squared_distances(half, where, queries, images, index, start, stop, instructions)
+
+
+def _write_half_squared_distances(
+    half: Tensor,
+    where: Tensor | None,
+    queries: Tensor,
+    images: Tensor,
+    index: Tensor | None,
+    start: int,
+    stop: int,
+    instructions: str,
+) -> None:
     kernel.half_squared_distances(
         queries=queries.contiguous().numpy(),
         images=images.numpy(),
@@ -35,8 +63,8 @@ def half_squared_distances(
         threads=torch.get_num_threads(),
         instructions=instructions,
         half=half.numpy(),
+        where=None if where is None else where.numpy(),
     )
-    return half
 
 
 def weighted_sums(
