@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from patchmosaic.engine import oracle
-from patchmosaic.engine.attention import attends, attention_footprint, attention_posteriors, read_off_products
+from patchmosaic.engine.attention import attends, attention_footprint, attention_posteriors, products_error
 from patchmosaic.engine.belief import TracedSum
 from patchmosaic.engine.memory import DEFAULT_BUDGET
 from patchmosaic.engine.patches import patch_posteriors
@@ -83,7 +83,7 @@ def test_rounding_is_estimated(seed, sigma):
     precision = torch.tensor([sigma**-2], dtype=torch.float64)
     patch_size = (3, 5, 9)[seed % 3]
     (state,) = attention_posteriors(y, precision, images, None, "anywhere", (patch_size,), DEFAULT_BUDGET)
-    answer, estimate = read_off_products(state, y, precision, patch_size)
+    answer, estimate = state.read_off(products_error(state, y, precision, patch_size))
     expected = oracle.equivariant_local(y.double().numpy(), images.double().numpy(), 1.0, sigma, patch_size)
     assert relative_error(answer.mean(), expected) < float(estimate) + 5e-7
 
@@ -96,13 +96,13 @@ def test_where_products_are_too_coarse_it_is_known():
     precision = torch.tensor([1e6], dtype=torch.float64)
     y = images.mean(0, keepdim=True)
     (state,) = attention_posteriors(y, precision, images, None, "anywhere", (5,), DEFAULT_BUDGET)
-    _, estimate = read_off_products(state, y, precision, 5)
+    _, estimate = state.read_off(products_error(state, y, precision, 5))
     assert float(estimate) > TOLERANCE
 
 
 def test_blocks_change_nothing_and_too_little_memory_is_refused():
     y, precision, stored, index, _ = case(5)
-    footprint = attention_footprint(y.shape[1:], (3,))
+    footprint = attention_footprint(y.shape[1:], (3,), "anywhere")
     least = footprint.pair + footprint.query + footprint.image
     (whole,) = attention_posteriors(y, precision, stored, index, "anywhere", (3,), DEFAULT_BUDGET)
     (one_by_one,) = attention_posteriors(y, precision, stored, index, "anywhere", (3,), least)

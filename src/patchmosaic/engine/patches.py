@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from patchmosaic.engine.attention import attends, attention_footprint, attention_posteriors, read_off_products
+from patchmosaic.engine.attention import attends, attention_footprint, attention_posteriors, products_error
+from patchmosaic.engine.borders import border_error, border_footprint, border_posteriors, has_inside
 from patchmosaic.engine.box_sums import box_sum_footprint, box_sum_posteriors
 from patchmosaic.engine.distributed import ALONE, Ranks
 from patchmosaic.engine.matching import Rule
@@ -67,7 +68,10 @@ def patch_posteriors(
             states = triton_patch_posteriors(queries, precision, images, index, rule, sizes, memory_budget)
         elif _attends(queries.device, rule, queries.shape[1:], sizes) and empty == PosteriorSum.empty:  # nor does it
             states = attention_posteriors(queries, precision, images, index, rule, sizes, memory_budget)
-            told = read_off_products
+            told = partial(_read_off_squares, error=products_error)
+        elif _splits(queries.device, rule, queries.shape[1:], sizes) and empty == PosteriorSum.empty:
+            states = border_posteriors(queries, precision, images, index, sizes, memory_budget)
+            told = partial(_read_off_squares, error=border_error)
         else:
             states = box_sum_posteriors(queries, precision, images, index, rule, sizes, memory_budget, empty=empty)
         merged = [ranks.merge(state) for state in states]
@@ -86,7 +90,9 @@ def patch_footprint(image_shape: Sequence[int], patch_sizes: Sequence[int], rule
 
         return triton_footprint(image_shape, len(patch_sizes))
     if _attends(device, rule, image_shape, patch_sizes):
-        return attention_footprint(image_shape, patch_sizes)
+        return attention_footprint(image_shape, patch_sizes, rule)
+    if _splits(device, rule, image_shape, patch_sizes):
+        return border_footprint(image_shape, patch_sizes)
     return box_sum_footprint(image_shape, len(patch_sizes))
 
 
@@ -97,9 +103,27 @@ def _read_off_differences(
     return state, state.rounding_error(log_weight_error(state, queries, precision))
 
 
+def _read_off_squares(
+    state: PosteriorSum,
+    queries: Tensor,
+    precision: Tensor,
+    patch_size: int,
+    error: Callable[[PosteriorSum, Tensor, Tensor, int], Tensor],
+) -> tuple[PosteriorSum, Float64[Tensor, " B"]]:
+    """The posterior without its sum of squares, and the error that rounding leaves in its mean, where that of log-weights is
+    `error`.
+    """
+    return state.read_off(error(state, queries, precision, patch_size))
+
+
 def _attends(device: torch.device, rule: Rule, image_shape: Sequence[int], patch_sizes: Sequence[int]) -> bool:
-    """Whether matrix products serve; elsewhere box sums do."""
+    """Whether matrix products serve all pixels."""
     return device.type == "cpu" and attends(rule, image_shape, patch_sizes)
+
+
+def _splits(device: torch.device, rule: Rule, image_shape: Sequence[int], patch_sizes: Sequence[int]) -> bool:
+    """Whether they serve those inside; elsewhere box sums serve all."""
+    return device.type == "cpu" and rule == "same border" and has_inside(image_shape, patch_sizes)
 
 
 def _runs_triton(device: torch.device) -> bool:
