@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from patchmosaic.engine import oracle
-from patchmosaic.engine.attention import attends, attention_footprint, attention_posteriors, products_error
+from patchmosaic.engine.attention import attends, attention_footprint, attention_posteriors, read_off_products
 from patchmosaic.engine.belief import TracedSum
 from patchmosaic.engine.memory import DEFAULT_BUDGET
 from patchmosaic.engine.patches import patch_posteriors
@@ -83,7 +83,7 @@ def test_rounding_is_estimated(seed, sigma):
     precision = torch.tensor([sigma**-2], dtype=torch.float64)
     patch_size = (3, 5, 9)[seed % 3]
     (state,) = attention_posteriors(y, precision, images, None, "anywhere", (patch_size,), DEFAULT_BUDGET)
-    answer, estimate = state.read_off(products_error(state, y, precision, patch_size))
+    answer, estimate = read_off_products(state, y, precision, patch_size)
     expected = oracle.equivariant_local(y.double().numpy(), images.double().numpy(), 1.0, sigma, patch_size)
     assert relative_error(answer.mean(), expected) < float(estimate) + 5e-7
 
@@ -96,7 +96,7 @@ def test_where_products_are_too_coarse_it_is_known():
     precision = torch.tensor([1e6], dtype=torch.float64)
     y = images.mean(0, keepdim=True)
     (state,) = attention_posteriors(y, precision, images, None, "anywhere", (5,), DEFAULT_BUDGET)
-    _, estimate = state.read_off(products_error(state, y, precision, 5))
+    _, estimate = read_off_products(state, y, precision, 5)
     assert float(estimate) > TOLERANCE
 
 
@@ -116,6 +116,7 @@ def test_what_it_does_not_serve_is_left_to_box_sums(monkeypatch):
     assert attends("anywhere", (3, 9, 7), (3, 7))
     assert not attends("anywhere", (3, 9, 7), (3, 9))
     assert not attends("same position", (3, 9, 7), (3,))
+    assert attends("inside", (3, 9, 7), (3,))
     assert not attends("same border", (3, 9, 7), (3,))
     y, precision, stored, index, _ = case(1)
     question = y, precision, stored, index, "anywhere", (3,), torch.float32, DEFAULT_BUDGET

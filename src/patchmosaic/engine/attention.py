@@ -10,8 +10,8 @@ All R of a query and of one column x' of many images are one matrix product; sum
 are used again and again. Weights times centres is a matrix product too, as in attention. A pair costs C P multiply-adds
 and a few additions, where windows that are unfolded whole cost C P².
 
-Products cancel: they err by the roundoff of |y|² and |phi|², not of the distance: `products_error`. How far that moves the mean
-is told from the variance of the centres, whose squares are therefore summed as one more channel.
+Products cancel: they err by the roundoff of |y|² and |phi|², not of the distance. `read_off_products` tells how far that moves
+the mean, from the variance of the centres, whose squares are therefore summed as one more channel.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def attention_posteriors(
 ) -> list[PosteriorSum]:
     """For each patch size, the posterior of every pixel over the centres of its patches, in the dtype of `queries`.
 
-    A last channel holds the sum of the squares of the others, for `PosteriorSum.read_off`. Arguments are those of
+    A last channel holds the sum of the squares of the others, for `read_off_products`. Arguments are those of
     `box_sum_posteriors`, for which `attends` holds.
 
     Raises:
@@ -84,7 +84,7 @@ def attention_footprint(image_shape: Sequence[int], patch_sizes: Sequence[int], 
 def products_error(
     state: PosteriorSum, queries: Float[Tensor, "B C H W"], precision: Float[Tensor, " B"], patch_size: int
 ) -> Float64[Tensor, "B H W"]:
-    """Rounding error of log-weights, near the maximum, that are told from products.
+    """Rounding error of the log-weights near the maximum.
 
     Of a patch near the maximum it is known how far it is from the window of the query, so how large it can be. Rows of a
     window err independently.
@@ -95,6 +95,13 @@ def products_error(
     most = (1 + _mean(queries).abs()).square().sum(1).sqrt() * patch_size  # pixels lie in [-1, 1]
     patch = torch.minimum(window + (2 * state.m.abs() / gamma).sqrt(), most)
     return FLOAT32_ROUNDOFF * gamma * window * patch / math.sqrt(patch_size)
+
+
+def read_off_products(
+    state: PosteriorSum, queries: Float[Tensor, "B C H W"], precision: Float[Tensor, " B"], patch_size: int
+) -> tuple[PosteriorSum, Float64[Tensor, " B"]]:
+    """The posterior without its sum of squares, and the relative L2 error that rounding leaves in its mean."""
+    return state.read_off(products_error(state, queries, precision, patch_size))
 
 
 class _Query:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from patchmosaic.engine.attention import attention_footprint, attention_posteriors, products_error
+from patchmosaic.engine.attention import attends, attention_footprint, attention_posteriors, products_error
 from patchmosaic.engine.box_sums import box_sum_footprint, box_sum_posteriors
 from patchmosaic.engine.matching import AxisRule
 from patchmosaic.engine.memory import WIDEST, Footprint, StoredImages
@@ -27,7 +27,7 @@ BORDER: tuple[tuple[AxisRule, AxisRule], ...] = (("at the border", "same border"
 
 
 def has_inside(image_shape: Sequence[int], patch_sizes: Sequence[int]) -> bool:
-    """Whether attention has anything to do."""
+    """Whether some pixel's window lies inside the image, so that there is work for attention."""
     return bool(_within(image_shape, patch_sizes))
 
 
@@ -72,21 +72,24 @@ def border_footprint(image_shape: Sequence[int], patch_sizes: Sequence[int]) -> 
     )
 
 
-def border_error(
+def read_off_border(
     state: PosteriorSum, queries: Float[Tensor, "B C H W"], precision: Float64[Tensor, " B"], patch_size: int
-) -> Float64[Tensor, "B H W"]:
-    """Rounding error of log-weights near the maximum, of each pixel as of what served it."""
+) -> tuple[PosteriorSum, Float64[Tensor, " B"]]:
+    """The posterior without its sum of squares, and the relative L2 error that rounding leaves in its mean.
+
+    Log-weights of a pixel err as those of products do, or those of squared differences: by what served it.
+    """
     error = log_weight_error(state, queries, precision)
     if _within(queries.shape[1:], [patch_size]):
         radius, (height, width) = patch_size // 2, queries.shape[2:]
         inside = ..., slice(radius, height - radius), slice(radius, width - radius)
         error[inside] = products_error(state, queries, precision, patch_size)[inside]
-    return error
+    return state.read_off(error)
 
 
 def _within(image_shape: Sequence[int], patch_sizes: Sequence[int]) -> list[int]:
-    """Which patch sizes have pixels inside."""
-    return [place for place, size in enumerate(patch_sizes) if size <= min(image_shape[1:])]
+    """The places of the patch sizes that have pixels inside."""
+    return [place for place, size in enumerate(patch_sizes) if attends("inside", image_shape, [size])]
 
 
 def _found(image_shape: Sequence[int], patch_sizes: Sequence[int]) -> int:

@@ -45,9 +45,10 @@ def box_sum_posteriors(
     """For each patch size, the posterior of every pixel over the centres of its patches, in the dtype of `queries`.
 
     Args:
-        rule: which rows a row may match; and columns a column, if there is no other `column_rule`.
+        rule: which rows a row may match, and which columns a column.
         window: how much each offset counts, where not all count alike; then P is the only patch size.
         empty: the state to fill.
+        column_rule: the rule of columns, where it is not that of rows.
         squares: whether a last channel holds the sum of the squares of the others, for `PosteriorSum.read_off`.
 
     Raises:

@@ -9,10 +9,10 @@ each with the rows that have to be looked at.
     anywhere          ELS      p matches any q, on a torus
     anywhere inside   ELS      p, on a torus, matches any q whose window does not wrap: training padding "valid"
 
-Of "same border" two parts serve apart, as its pixels may be split (`borders`):
+The halves of "same border" are rules as well, so that `borders` can split the pixels:
 
-    inside            p matches any q, where the windows of both lie inside the image
-    at the border              p matches q = p, where its window does not
+    inside            any q matches p, where the windows of both lie inside the image; other p match nothing
+    at the border     p matches q = p, where its window does not lie inside
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from patchmosaic.engine.attention import attends, attention_footprint, attention_posteriors, products_error
-from patchmosaic.engine.borders import border_error, border_footprint, border_posteriors, has_inside
+from patchmosaic.engine.attention import attends, attention_footprint, attention_posteriors, read_off_products
+from patchmosaic.engine.borders import border_footprint, border_posteriors, has_inside, read_off_border
 from patchmosaic.engine.box_sums import box_sum_footprint, box_sum_posteriors
 from patchmosaic.engine.distributed import ALONE, Ranks
 from patchmosaic.engine.matching import Rule
@@ -57,21 +57,21 @@ def patch_posteriors(
     ) -> tuple[list[PosteriorSum], list[Tensor]]:
         queries = queries.to(dtype)
         sizes = tuple(patch_sizes[answer] for answer in answers)
-        instructions = _native(queries.device)
+        instructions, plain = _native(queries.device), empty == PosteriorSum.empty  # only the kernel and box sums trace
         told: Callable[..., tuple[PosteriorSum, Tensor]] = _read_off_differences
         if instructions:
             states = native_posteriors(queries, precision, images, index, rule, sizes, instructions, empty)
             told = partial(read_off, rule=rule)
-        elif _runs_triton(queries.device) and empty == PosteriorSum.empty:  # it traces nothing
+        elif plain and _runs_triton(queries.device):
             from patchmosaic.engine.triton_patches import triton_patch_posteriors
 
             states = triton_patch_posteriors(queries, precision, images, index, rule, sizes, memory_budget)
-        elif _attends(queries.device, rule, queries.shape[1:], sizes) and empty == PosteriorSum.empty:  # nor does it
+        elif plain and _attends(queries.device, rule, queries.shape[1:], sizes):
             states = attention_posteriors(queries, precision, images, index, rule, sizes, memory_budget)
-            told = partial(_read_off_squares, error=products_error)
-        elif _splits(queries.device, rule, queries.shape[1:], sizes) and empty == PosteriorSum.empty:
+            told = read_off_products
+        elif plain and _splits(queries.device, rule, queries.shape[1:], sizes):
             states = border_posteriors(queries, precision, images, index, sizes, memory_budget)
-            told = partial(_read_off_squares, error=border_error)
+            told = read_off_border
         else:
             states = box_sum_posteriors(queries, precision, images, index, rule, sizes, memory_budget, empty=empty)
         merged = [ranks.merge(state) for state in states]
@@ -103,26 +103,13 @@ def _read_off_differences(
     return state, state.rounding_error(log_weight_error(state, queries, precision))
 
 
-def _read_off_squares(
-    state: PosteriorSum,
-    queries: Tensor,
-    precision: Tensor,
-    patch_size: int,
-    error: Callable[[PosteriorSum, Tensor, Tensor, int], Tensor],
-) -> tuple[PosteriorSum, Float64[Tensor, " B"]]:
-    """The posterior without its sum of squares, and the error that rounding leaves in its mean, where that of log-weights is
-    `error`.
-    """
-    return state.read_off(error(state, queries, precision, patch_size))
-
-
 def _attends(device: torch.device, rule: Rule, image_shape: Sequence[int], patch_sizes: Sequence[int]) -> bool:
-    """Whether matrix products serve all pixels."""
+    """Whether matrix products serve every pixel."""
     return device.type == "cpu" and attends(rule, image_shape, patch_sizes)
 
 
 def _splits(device: torch.device, rule: Rule, image_shape: Sequence[int], patch_sizes: Sequence[int]) -> bool:
-    """Whether they serve those inside; elsewhere box sums serve all."""
+    """Whether they serve the pixels inside; elsewhere box sums serve all."""
     return device.type == "cpu" and rule == "same border" and has_inside(image_shape, patch_sizes)
 
 
