@@ -101,6 +101,7 @@ def _add_block(
     scale = -0.5 / math.log(2) * gamma[:, None, None, None]
     floor = math.log2(torch.finfo(block.dtype).tiny)
     block = block.flatten(1).T.contiguous().view(*block.shape[1:], -1)  # (C, H, W, n); a matrix is transposed faster
+    # What is averaged: pixels, and where a state has a channel for them the sums of their squares.
     values = torch.cat([block, block.square().sum(0, keepdim=True)]) if states[0].v.shape[1] > len(block) else block
     traces = {place: _BlockTrace(state, block, images_of) for place, state in enumerate(states) if isinstance(state, TracedSum)}
     for down in rows:
@@ -117,7 +118,7 @@ def _add_block(
                 )
                 m = log_weights.amax(-1)
                 weights = (log_weights - m[..., None]).clamp_min_(floor).exp2_()
-                centres = values[:, row.centre, column.centre]  # (C, o, o', n), and squares
+                centres = values[:, row.centre, column.centre]  # (C, o, o', n)
                 v = torch.einsum("bhwn,chwn->bchw", weights, centres)
                 part = PosteriorSum(m.double() * math.log(2), weights.sum(-1).double(), v.double())
                 part = part.pixels(row.kept, column.kept)
