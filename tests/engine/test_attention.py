@@ -102,7 +102,7 @@ def test_where_products_are_too_coarse_it_is_known():
 
 def test_blocks_change_nothing_and_too_little_memory_is_refused():
     y, precision, stored, index, _ = case(5)
-    footprint = attention_footprint(y.shape[1:], (3,))
+    footprint = attention_footprint(y.shape[1:], (3,), "anywhere")
     least = footprint.pair + footprint.query + footprint.image
     (whole,) = attention_posteriors(y, precision, stored, index, "anywhere", (3,), DEFAULT_BUDGET)
     (one_by_one,) = attention_posteriors(y, precision, stored, index, "anywhere", (3,), least)
@@ -116,6 +116,7 @@ def test_what_it_does_not_serve_is_left_to_box_sums(monkeypatch):
     assert attends("anywhere", (3, 9, 7), (3, 7))
     assert not attends("anywhere", (3, 9, 7), (3, 9))
     assert not attends("same position", (3, 9, 7), (3,))
+    assert attends("inside", (3, 9, 7), (3,))
     assert not attends("same border", (3, 9, 7), (3,))
     y, precision, stored, index, _ = case(1)
     question = y, precision, stored, index, "anywhere", (3,), torch.float32, DEFAULT_BUDGET

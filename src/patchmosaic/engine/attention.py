@@ -24,15 +24,15 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from patchmosaic.engine.matching import Rule
+from patchmosaic.engine.matching import AxisRule
 from patchmosaic.engine.memory import WIDEST, Footprint, StoredImages, pool_blocks
 from patchmosaic.engine.posterior import FLOAT32_ROUNDOFF, PosteriorSum
 from patchmosaic.engine.precision import float32_products
 
 
-def attends(rule: Rule, image_shape: Sequence[int], patch_sizes: Sequence[int]) -> bool:
-    """Whether these patches are served: all pixels of a query match the same ones, and no window sees a pixel twice."""
-    return rule in ("anywhere", "anywhere inside") and max(patch_sizes) <= min(image_shape[1:])
+def attends(rule: AxisRule, image_shape: Sequence[int], patch_sizes: Sequence[int]) -> bool:
+    """Whether these patches are served: all pixels that match any match the same ones, and no window sees a pixel twice."""
+    return rule in ("anywhere", "anywhere inside", "inside") and max(patch_sizes) <= min(image_shape[1:])
 
 
 @float32_products()
@@ -41,7 +41,7 @@ def attention_posteriors(
     precision: Float[Tensor, " B"],
     images: StoredImages,
     index: Int64[Tensor, " n"] | None,
-    rule: Rule,
+    rule: AxisRule,
     patch_sizes: tuple[int, ...],
     memory_budget: int,
 ) -> list[PosteriorSum]:
@@ -55,34 +55,36 @@ def attention_posteriors(
     """
     channels, height, width = shape = queries.shape[1:]
     count = len(images) if index is None else len(index)
-    block_size = attention_footprint(shape, patch_sizes).images_at_once(1, count, memory_budget, queries.device)
+    block_size = attention_footprint(shape, patch_sizes, rule).images_at_once(1, count, memory_budget, queries.device)
     states = [PosteriorSum.empty(len(queries), (channels + 1, height, width), True, queries.device) for _ in patch_sizes]
-    wraps = rule == "anywhere"
     for state, size in zip(states, patch_sizes, strict=True):
-        buffers = queries.new_empty(3, block_size * math.prod(_diagonals(height, width, size, wraps)))
+        buffers = queries.new_empty(3, block_size * math.prod(_diagonals(height, width, size, rule)))
+        beyond = size // 2 if rule == "inside" else 0
+        rows, columns = (torch.arange(beyond, side - beyond) for side in (height, width))
         for place, (query, gamma) in enumerate(zip(queries, precision.tolist(), strict=True)):
-            softmax = _Query(query, gamma, size, buffers)
+            softmax = _Query(query, gamma, size, rule, buffers)
             for block in pool_blocks(images, index, block_size, queries.dtype):
-                softmax.meet(block, wraps)
-            state[place : place + 1] = softmax.state()
+                softmax.meet(block)
+            here = slice(place, place + 1)
+            state[here] = state[here].merge_(softmax.state(), rows, columns)
     return states
 
 
-def attention_footprint(image_shape: Sequence[int], patch_sizes: Sequence[int]) -> Footprint:
+def attention_footprint(image_shape: Sequence[int], patch_sizes: Sequence[int], rule: AxisRule) -> Footprint:
     """Bytes that `attention_posteriors` needs."""
     channels, height, width = image_shape
     row = channels * max(patch_sizes) + 2
     return Footprint(
-        pair=3 * WIDEST * math.prod(_diagonals(height, width, max(patch_sizes), wraps=True)),
-        query=WIDEST * height * width * (3 * row + (channels + 2) * (len(patch_sizes) + 2)),
+        pair=3 * WIDEST * max(math.prod(_diagonals(height, width, size, rule)) for size in patch_sizes),
+        query=WIDEST * height * width * (3 * row + (channels + 2) * (len(patch_sizes) + 3)),
         image=WIDEST * height * width * (2 * row + 3 * (channels + 1)),
     )
 
 
-def read_off_products(
+def products_error(
     state: PosteriorSum, queries: Float[Tensor, "B C H W"], precision: Float[Tensor, " B"], patch_size: int
-) -> tuple[PosteriorSum, Float64[Tensor, " B"]]:
-    """The posterior without its sum of squares, and the relative L2 error that rounding leaves in its mean.
+) -> Float64[Tensor, "B H W"]:
+    """Rounding error of the log-weights near the maximum.
 
     Of a patch near the maximum it is known how far it is from the window of the query, so how large it can be. Rows of a
     window err independently.
@@ -92,47 +94,56 @@ def read_off_products(
     window = F.avg_pool2d(around, patch_size, stride=1).squeeze(1).mul_(patch_size**2).sqrt()  # |y|
     most = (1 + _mean(queries).abs()).square().sum(1).sqrt() * patch_size  # pixels lie in [-1, 1]
     patch = torch.minimum(window + (2 * state.m.abs() / gamma).sqrt(), most)
-    return state.read_off(FLOAT32_ROUNDOFF * gamma * window * patch / math.sqrt(patch_size))
+    return FLOAT32_ROUNDOFF * gamma * window * patch / math.sqrt(patch_size)
+
+
+def read_off_products(
+    state: PosteriorSum, queries: Float[Tensor, "B C H W"], precision: Float[Tensor, " B"], patch_size: int
+) -> tuple[PosteriorSum, Float64[Tensor, " B"]]:
+    """The posterior without its sum of squares, and the relative L2 error that rounding leaves in its mean."""
+    return state.read_off(products_error(state, queries, precision, patch_size))
 
 
 class _Query:
     """One query, and its running softmax over the patches that it met. Log-weights are in powers of two."""
 
-    def __init__(self, query: Tensor, gamma: float, size: int, buffers: Tensor) -> None:
-        channels, self.height, self.width = query.shape
+    def __init__(self, query: Tensor, gamma: float, size: int, rule: AxisRule, buffers: Tensor) -> None:
+        channels, height, width = query.shape
         self.origin = _mean(query)  # taken from all, so that products are small
-        rows = _rows((query - self.origin)[None], size, wraps=True)[:, :, 0].transpose(0, 1)  # (H, W, CP)
+        rows = _rows((query - self.origin)[None], size, rule != "inside")[:, :, 0].transpose(0, 1)  # (H, w, CP)
         scored = torch.cat([rows, torch.ones_like(rows[..., :1]), _half_norms(rows)], -1).mul_(gamma / math.log(2))
         # A likely patch is as far off as the noise is long: told from there, its log-weight is small, and so is its rounding.
         self.offset = 0.5 * rows.shape[-1] / math.log(2)
         scored[..., -1] += self.offset
-        self.rows = scored.flatten(0, 1).T.contiguous()  # (K, HW)
-        self.size, self.buffers = size, buffers
-        self.m = query.new_full((self.height, self.width), -math.inf)
-        self.sums = query.new_zeros((self.height, channels + 2, self.width), dtype=torch.float64)
+        self.rows = scored.flatten(0, 1).T.contiguous()  # (K, Hw)
+        self.size, self.wraps, self.buffers = size, rule == "anywhere", buffers
+        self.diagonals = _, across, columns = _diagonals(height, width, size, rule)
+        self.m = query.new_full((across - size + 1, columns), -math.inf)  # (h, w)
+        self.sums = query.new_zeros((len(self.m), channels + 2, columns), dtype=torch.float64)
 
-    def meet(self, block: Tensor, wraps: bool) -> None:
+    def meet(self, block: Tensor) -> None:
         """Add the patches of some images."""
-        rows = _rows(block - self.origin, self.size, wraps)
+        rows = _rows(block - self.origin, self.size, self.wraps)
         keys = torch.cat([rows, _half_norms(rows), torch.ones_like(rows[..., :1])], -1)  # (x', H, n, K)
-        radius = 0 if wraps else self.size // 2
-        centres = block[:, :, radius : self.height - radius, radius : self.width - radius].permute(3, 1, 2, 0)  # (x', C, h, n)
+        radius = 0 if self.wraps else self.size // 2
+        height, width = block.shape[2:]
+        centres = block[:, :, radius : height - radius, radius : width - radius].permute(3, 1, 2, 0)  # (x', C, h', n)
         values = torch.cat([torch.ones_like(centres[:, :1]), centres, centres.square().sum(1, keepdim=True)], 1).flatten(2)
         floor = math.log2(torch.finfo(block.dtype).tiny)  # as in `box_sums`: exp2 is slow below
         for key, value in zip(keys, values, strict=True):
-            log_weights = self._log_weights(key, wraps)  # (hn, H, W)
+            log_weights = self._log_weights(key)  # (h'n, h, w)
             m = torch.maximum(self.m, log_weights.amax(0))
             weights = log_weights.sub_(m).clamp_min_(floor).exp2_()
             # One product of so few rows would hardly be shared among threads; one for each row of the query is.
-            added = torch.bmm(value.expand(self.height, -1, -1), weights.transpose(0, 1))  # (H, C + 2, W)
+            added = torch.bmm(value.expand(len(m), -1, -1), weights.transpose(0, 1))  # (h, C + 2, w)
             self.sums.mul_(torch.exp2(self.m - m)[:, None]).add_(added)
             self.m = m
 
-    def _log_weights(self, key: Tensor, wraps: bool) -> Tensor:
+    def _log_weights(self, key: Tensor) -> Tensor:
         """Of the patches round one column of some images, of whose rows `key` (H, n, K) tells."""
         height, images = key.shape[:2]
-        below, across, width = _diagonals(height, self.width, self.size, wraps)
-        terms = self.buffers[0, : images * below * across * width].view(below, images, across, width)
+        below, across, columns = self.diagonals
+        terms = self.buffers[0, : images * below * across * columns].view(below, images, across, columns)
         torch.mm(key.flatten(0, 1), self.rows, out=terms.view(below * images, -1)[: height * images, : self.rows.shape[1]])
         terms[:, :, height:] = terms[:, :, : across - height]
         terms[height:] = terms[: below - height]
@@ -144,9 +155,10 @@ class _Query:
         return PosteriorSum(m, self.sums[None, :, 0], self.sums[None, :, 1:].transpose(1, 2))
 
 
-def _diagonals(height: int, width: int, size: int, wraps: bool) -> tuple[int, int, int]:
+def _diagonals(height: int, width: int, size: int, rule: AxisRule) -> tuple[int, int, int]:
     """Rows of an image, rows of a query and columns of a query that meet; on a torus a window's rows come round again."""
-    return height + (size - 1) * wraps, height + size - 1, width
+    more = size - 1
+    return height + more * (rule == "anywhere"), height + more * (rule != "inside"), width - more * (rule == "inside")
 
 
 def _rows(images: Tensor, size: int, wraps: bool) -> Tensor:

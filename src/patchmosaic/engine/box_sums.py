@@ -17,11 +17,12 @@ import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from patchmosaic.engine.belief import TracedSum, of_images, traced, traced_footprint
-from patchmosaic.engine.matching import Match, Rule, Shift, shifts
+from patchmosaic.engine.matching import AxisRule, Match, Shift, shifts
 from patchmosaic.engine.memory import WIDEST, Footprint, StoredImages, block_numbers, pool_blocks
 from patchmosaic.engine.posterior import Empty, PosteriorSum
 from patchmosaic.engine.precision import float32_products
@@ -33,24 +34,32 @@ def box_sum_posteriors(
     precision: Float[Tensor, " B"],
     images: StoredImages,
     index: Int64[Tensor, " n"] | None,
-    rule: Rule,
+    rule: AxisRule,
     patch_sizes: tuple[int, ...],
     memory_budget: int,
     window: Float64[Tensor, "P P"] | None = None,
     empty: Empty = PosteriorSum.empty,
+    column_rule: AxisRule | None = None,
+    squares: bool = False,
 ) -> list[PosteriorSum]:
     """For each patch size, the posterior of every pixel over the centres of its patches, in the dtype of `queries`.
 
     Args:
+        rule: which rows a row may match, and which columns a column.
         window: how much each offset counts, where not all count alike; then P is the only patch size.
         empty: the state to fill.
+        column_rule: the rule of columns, where it is not that of rows.
+        squares: whether a last channel holds the sum of the squares of the others, for `PosteriorSum.read_off`.
 
     Raises:
         MemoryBudgetError: `memory_budget` bytes do not hold one image against one query.
     """
     shape, device = queries.shape[1:], queries.device
-    rows, columns = ([shift.to(device) for shift in shifts(rule, side, patch_sizes)] for side in shape[1:])
-    states = [empty(len(queries), shape, True, device) for _ in patch_sizes]
+    rows, columns = (
+        [shift.to(device) for shift in shifts(axis_rule, side, patch_sizes)]
+        for axis_rule, side in zip((rule, column_rule or rule), shape[1:], strict=True)
+    )
+    states = [empty(len(queries), (shape[0] + squares, *shape[1:]), True, device) for _ in patch_sizes]
     count = len(images) if index is None else len(index)
     footprint = box_sum_footprint(shape, len(states), 0 if window is None else len(window))
     if isinstance(states[0], TracedSum):
@@ -71,8 +80,8 @@ def box_sum_footprint(image_shape: Sequence[int], patch_sizes: int, window: int 
     return Footprint(
         # Squared differences, their sum, box sums on the way, weights.
         pair=WIDEST * (pixels * (channels + 5) + padded),
-        query=WIDEST * pixels * (channels + 2) * (patch_sizes + 3),
-        image=2 * WIDEST * pixels * channels,
+        query=WIDEST * pixels * (channels + 3) * (patch_sizes + 3),
+        image=WIDEST * pixels * (3 * channels + 1),
     )
 
 
@@ -92,6 +101,8 @@ def _add_block(
     scale = -0.5 / math.log(2) * gamma[:, None, None, None]
     floor = math.log2(torch.finfo(block.dtype).tiny)
     block = block.flatten(1).T.contiguous().view(*block.shape[1:], -1)  # (C, H, W, n); a matrix is transposed faster
+    # What is averaged: pixels, and where a state has a channel for them the sums of their squares.
+    values = torch.cat([block, block.square().sum(0, keepdim=True)]) if states[0].v.shape[1] > len(block) else block
     traces = {place: _BlockTrace(state, block, images_of) for place, state in enumerate(states) if isinstance(state, TracedSum)}
     for down in rows:
         for across in columns:
@@ -107,7 +118,7 @@ def _add_block(
                 )
                 m = log_weights.amax(-1)
                 weights = (log_weights - m[..., None]).clamp_min_(floor).exp2_()
-                centres = block[:, row.centre, column.centre]  # (C, o, o', n)
+                centres = values[:, row.centre, column.centre]  # (C, o, o', n)
                 v = torch.einsum("bhwn,chwn->bchw", weights, centres)
                 part = PosteriorSum(m.double() * math.log(2), weights.sum(-1).double(), v.double())
                 part = part.pixels(row.kept, column.kept)
@@ -152,7 +163,7 @@ class _BlockTrace:
 
 def _box_sum(energy: Tensor, axis: int, match: Match) -> Tensor:
     """Sums over the windows of `match` along one axis."""
-    if match.edge == "torus" and 2 * match.radius + 1 >= energy.shape[axis]:
+    if match.torus and 2 * match.radius + 1 >= energy.shape[axis]:
         return energy.sum(axis, keepdim=True).expand_as(energy)  # on a torus a row is seen once, however large the window
     return _sliding_sum(_seen(energy, axis, match), axis, 2 * match.radius + 1)
 
@@ -173,17 +184,12 @@ def _soft_sum(energy: Tensor, row: Match, column: Match, window: list[list[float
 def _seen(energy: Tensor, axis: int, match: Match) -> Tensor:
     """What the windows of `match` see along one axis, the border included."""
     energy = energy.narrow(axis, match.seen.start, match.seen.stop - match.seen.start)
-    side, radius = energy.shape[axis], match.radius
-    if radius == 0:
-        return energy
-    if match.edge == "torus":
-        return torch.cat([energy.narrow(axis, side - radius, radius), energy, energy.narrow(axis, 0, radius)], axis)
-    if match.edge == "nothing beyond":
-        missing = match.centre.stop - match.centre.start + 2 * radius - side
-        shape = list(energy.shape)
-        shape[axis] = missing // 2
-        nothing = energy.new_zeros(shape)
-        return torch.cat([nothing, energy, nothing], axis)
+    before, after = match.beyond
+    if match.torus:
+        end = energy.narrow(axis, energy.shape[axis] - before, before)
+        return torch.cat([end, energy, energy.narrow(axis, 0, after)], axis)
+    if before or after:
+        return F.pad(energy, (*(0, 0) * (energy.ndim - 1 - axis), before, after))
     return energy
 
 

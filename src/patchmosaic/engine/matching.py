@@ -8,6 +8,11 @@ each with the rows that have to be looked at.
     same border       bbELS    p matches q = p; where the windows of both lie inside the image, any q
     anywhere          ELS      p matches any q, on a torus
     anywhere inside   ELS      p, on a torus, matches any q whose window does not wrap: training padding "valid"
+
+The halves of "same border" are rules as well, so that `borders` can split the pixels:
+
+    inside            any q matches p, where the windows of both lie inside the image; other p match nothing
+    at the border     p matches q = p, where its window does not lie inside
 """
 
 from __future__ import annotations
@@ -16,13 +21,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import product
 from typing import Literal
 
 import torch
 from jaxtyping import Int64
 from torch import Tensor
-
-Edge = Literal["never met", "nothing beyond", "torus"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,8 @@ class Match:
     """The pixels that one patch size can match under one shift of one axis: pairs of a query row p and a training row q."""
 
     radius: int  # the window round a row sees so many more on either side
-    edge: Edge  # what it sees beyond the image
+    torus: bool  # beyond the image it sees the other end; else nothing
+    beyond: tuple[int, int]  # how many rows it sees there, before the first row and after the last
     seen: slice  # the rows of the shift's overlap that some window sees
     centre: slice  # training rows that hold all q; between them there may be rows without a pair
     kept: Int64[Tensor, " k"]  # which of `centre` are a q
@@ -59,15 +64,20 @@ class Shift:
 
 
 Rule = Literal["same position", "same border", "anywhere", "anywhere inside"]
+AxisRule = Rule | Literal["inside", "at the border"]
 
 
-def _admitted(rule: Rule, p: Tensor, q: Tensor, side: int, radius: int) -> Tensor:
+def _admitted(rule: AxisRule, p: Tensor, q: Tensor, side: int, radius: int) -> Tensor:
     """Which of the pairs of a query row p and a training row q may match."""
     match rule:
         case "same position":
             return p == q
         case "same border":
-            return (p == q) | (_inside(p, side, radius) & _inside(q, side, radius))
+            return _admitted("inside", p, q, side, radius) | _admitted("at the border", p, q, side, radius)
+        case "inside":
+            return _inside(p, side, radius) & _inside(q, side, radius)
+        case "at the border":
+            return (p == q) & ~_inside(q, side, radius)
         case "anywhere":
             return torch.ones_like(q, dtype=torch.bool)
         case "anywhere inside":
@@ -96,14 +106,18 @@ def _inside(rows: Tensor, side: int, radius: int) -> Tensor:
 
 
 @lru_cache(maxsize=256)
-def shifts(rule: Rule, side: int, patch_sizes: tuple[int, ...]) -> list[Shift]:
-    """Every cyclic displacement under which `rule` admits a pair, cropped to the rows that some window sees."""
+def shifts(rule: AxisRule, side: int, patch_sizes: tuple[int, ...]) -> list[Shift]:
+    """Every cyclic displacement under which `rule` admits a pair, cropped to the rows that some window sees.
+
+    The two ends of an axis are shifts of their own: between them there is nothing to look at.
+    """
     torus = rule == "anywhere"
     rows = torch.arange(side)
+    parts = (rows < side // 2, rows >= side // 2) if rule == "at the border" else (rows >= 0,)
     found = []
-    for d in range(side):
+    for d, part in product(range(side), parts):
         query = (rows - d) % side
-        admitted = [_admitted(rule, query, rows, side, size // 2).nonzero()[:, 0] for size in patch_sizes]
+        admitted = [(part & _admitted(rule, query, rows, side, size // 2)).nonzero()[:, 0] for size in patch_sizes]
         reach = [
             (int(q[0]) - size // 2, int(q[-1]) + size // 2) for q, size in zip(admitted, patch_sizes, strict=True) if len(q)
         ]
@@ -121,6 +135,7 @@ def _match(q: Tensor, query: Tensor, pool: slice, radius: int, side: int, torus:
         return None
     first, last = int(q[0]), int(q[-1])
     low, high = max(first - radius, 0), min(last + radius + 1, side)
-    edge: Edge = "torus" if torus else "never met" if high - low == last + 1 - first + 2 * radius else "nothing beyond"
     seen = slice(low - pool.start, high - pool.start)
-    return Match(min(radius, side - 1), edge, seen, slice(first, last + 1), q - first, query[q])
+    radius = min(radius, side - 1)
+    beyond = (max(radius - first, 0), max(last + radius + 1 - side, 0))
+    return Match(radius, torus, beyond, seen, slice(first, last + 1), q - first, query[q])

@@ -14,6 +14,7 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from patchmosaic.engine.attention import attends, attention_footprint, attention_posteriors, read_off_products
+from patchmosaic.engine.borders import border_footprint, border_posteriors, has_inside, read_off_border
 from patchmosaic.engine.box_sums import box_sum_footprint, box_sum_posteriors
 from patchmosaic.engine.distributed import ALONE, Ranks
 from patchmosaic.engine.matching import Rule
@@ -56,18 +57,21 @@ def patch_posteriors(
     ) -> tuple[list[PosteriorSum], list[Tensor]]:
         queries = queries.to(dtype)
         sizes = tuple(patch_sizes[answer] for answer in answers)
-        instructions = _native(queries.device)
+        instructions, plain = _native(queries.device), empty == PosteriorSum.empty  # only the kernel and box sums trace
         told: Callable[..., tuple[PosteriorSum, Tensor]] = _read_off_differences
         if instructions:
             states = native_posteriors(queries, precision, images, index, rule, sizes, instructions, empty)
             told = partial(read_off, rule=rule)
-        elif _runs_triton(queries.device) and empty == PosteriorSum.empty:  # it traces nothing
+        elif plain and _runs_triton(queries.device):
             from patchmosaic.engine.triton_patches import triton_patch_posteriors
 
             states = triton_patch_posteriors(queries, precision, images, index, rule, sizes, memory_budget)
-        elif _attends(queries.device, rule, queries.shape[1:], sizes) and empty == PosteriorSum.empty:  # nor does it
+        elif plain and _attends(queries.device, rule, queries.shape[1:], sizes):
             states = attention_posteriors(queries, precision, images, index, rule, sizes, memory_budget)
             told = read_off_products
+        elif plain and _splits(queries.device, rule, queries.shape[1:], sizes):
+            states = border_posteriors(queries, precision, images, index, sizes, memory_budget)
+            told = read_off_border
         else:
             states = box_sum_posteriors(queries, precision, images, index, rule, sizes, memory_budget, empty=empty)
         merged = [ranks.merge(state) for state in states]
@@ -86,7 +90,9 @@ def patch_footprint(image_shape: Sequence[int], patch_sizes: Sequence[int], rule
 
         return triton_footprint(image_shape, len(patch_sizes))
     if _attends(device, rule, image_shape, patch_sizes):
-        return attention_footprint(image_shape, patch_sizes)
+        return attention_footprint(image_shape, patch_sizes, rule)
+    if _splits(device, rule, image_shape, patch_sizes):
+        return border_footprint(image_shape, patch_sizes)
     return box_sum_footprint(image_shape, len(patch_sizes))
 
 
@@ -98,8 +104,13 @@ def _read_off_differences(
 
 
 def _attends(device: torch.device, rule: Rule, image_shape: Sequence[int], patch_sizes: Sequence[int]) -> bool:
-    """Whether matrix products serve; elsewhere box sums do."""
+    """Whether matrix products serve every pixel."""
     return device.type == "cpu" and attends(rule, image_shape, patch_sizes)
+
+
+def _splits(device: torch.device, rule: Rule, image_shape: Sequence[int], patch_sizes: Sequence[int]) -> bool:
+    """Whether they serve the pixels inside; elsewhere box sums serve all."""
+    return device.type == "cpu" and rule == "same border" and has_inside(image_shape, patch_sizes)
 
 
 def _runs_triton(device: torch.device) -> bool:
