@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from patch_cases import a_hair_apart, as_pixels, competing_images, question, relative_error
 
 from patchmosaic.engine import oracle
 from patchmosaic.engine.attention import attends, attention_footprint, attention_posteriors, read_off_products
@@ -16,30 +17,13 @@ RULES = {"anywhere": "circular", "anywhere inside": "valid"}
 
 
 def case(seed):
-    """Random sizes; 8-bit images, with duplicates and an index; noise down to 1e-3."""
-    rng = np.random.default_rng(seed)
-    channels, height, width = int(rng.choice([1, 2, 3])), int(rng.integers(3, 12)), int(rng.choice([3, 5, 8, 13]))
-    stored = torch.from_numpy(rng.integers(0, 256, (int(rng.choice([1, 2, 5, 19])), channels, height, width), dtype=np.uint8))
-    if seed % 3 == 0:
-        stored = stored.repeat(2, 1, 1, 1)
-    index = torch.from_numpy(rng.permutation(len(stored))[: max(1, len(stored) - 1)]) if seed % 2 else None
-    sigma = 10.0 ** rng.uniform(-3 if seed % 4 == 0 else -1, 1)
-    y = rng.standard_normal((2, channels, height, width)) * sigma + as_pixels(stored[:1])
-    patch_size = int(rng.choice([size for size in (1, 3, 5, 7, 9, 11) if size <= min(height, width)]))
-    return torch.from_numpy(y), torch.full((2,), sigma**-2, dtype=torch.float64), stored, index, patch_size
-
-
-def as_pixels(stored):
-    return (stored.numpy().astype(np.float32) / np.float32(127.5) - np.float32(1)).astype(np.float64)
+    rng, (y, *others) = question(seed)
+    return y, *others, int(rng.choice([size for size in (1, 3, 5, 7, 9, 11) if size <= min(y.shape[2:])]))
 
 
 def truth(y, precision, stored, index, rule, patch_size):
     images = as_pixels(stored if index is None else stored[index])
     return oracle.equivariant_local(y.numpy(), images, 1.0, float(precision[0]) ** -0.5, patch_size, RULES[rule])
-
-
-def relative_error(mean, expected):
-    return float(np.linalg.norm(mean.numpy() - expected) / np.linalg.norm(expected))
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -75,12 +59,7 @@ def test_the_largest_log_weight_is_that_of_the_nearest_patch():
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("sigma", [2.0, 0.3, 0.05, 0.01, 0.003])
 def test_rounding_is_estimated(seed, sigma):
-    """Images differ by less than the noise, so that several patches of a place compete whatever the noise."""
-    rng = np.random.default_rng(seed)
-    base = np.kron(rng.uniform(-1, 1, (1, 3, 4, 4)), np.ones((3, 3)))
-    images = torch.from_numpy(base + 0.3 * sigma * rng.uniform(-1, 1, (12, 3, 12, 12))).float()
-    y = torch.from_numpy(base + sigma * rng.standard_normal(base.shape)).float()
-    precision = torch.tensor([sigma**-2], dtype=torch.float64)
+    y, precision, images = competing_images(seed, sigma)
     patch_size = (3, 5, 9)[seed % 3]
     (state,) = attention_posteriors(y, precision, images, None, "anywhere", (patch_size,), DEFAULT_BUDGET)
     answer, estimate = read_off_products(state, y, precision, patch_size)
@@ -89,12 +68,7 @@ def test_rounding_is_estimated(seed, sigma):
 
 
 def test_where_products_are_too_coarse_it_is_known():
-    """Two images a hair apart: at low noise their weights hang on the last bits of a distance."""
-    generator = torch.Generator().manual_seed(3)
-    image = torch.rand(1, 3, 9, 9, generator=generator) * 2 - 1
-    images = torch.cat([image, image + 2e-3 * torch.randn(image.shape, generator=generator)])
-    precision = torch.tensor([1e6], dtype=torch.float64)
-    y = images.mean(0, keepdim=True)
+    y, precision, images = a_hair_apart()
     (state,) = attention_posteriors(y, precision, images, None, "anywhere", (5,), DEFAULT_BUDGET)
     _, estimate = read_off_products(state, y, precision, 5)
     assert float(estimate) > TOLERANCE
