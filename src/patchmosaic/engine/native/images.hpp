@@ -3,7 +3,7 @@
 //
 //     few queries     memory is the limit: images are met where they lie, and it is asked for the next ones meanwhile
 //     many            arithmetic is: images are widened once, to a panel that stays in the first-level cache, and the sums of
-//                     4 queries by 4 images (distances), or by 4 vectors (weighted sums), are kept in registers
+//                     4 queries by 4 images (distances), or by 4 vectors (weighted sums), are kept in registers; with AVX2 by 2
 #pragma once
 
 #include <algorithm>
@@ -33,8 +33,9 @@ class Images {
     typedef double wide __attribute__((vector_size(8 * L)));
     static constexpr int stretch = 32 * L, crowd = 64;
 
-    static constexpr int queries_at_once = 4, images_at_once = 4, vectors_at_once = 4;  // in registers
-    static constexpr int together = 16, added_at_once = 8;                              // images: in a panel, and for one query
+    // In registers: the sums of so many queries by so many images, or vectors.
+    static constexpr int queries_at_once = 4, images_at_once = register_bytes == 64 ? 4 : 2, vectors_at_once = images_at_once;
+    static constexpr int together = 16, added_at_once = 8;  // images: in a panel, and for one query
 
   public:
     explicit Images(const ImageTask& task)
@@ -149,9 +150,7 @@ class Images {
                 std::fill_n(static_cast<double*>(sums), queries_ * together * L, 0.0);
                 for (int64_t k = 0; k < padded_; k += stretch) {
                     const int64_t here = std::min<int64_t>(stretch, padded_ - k);
-                    for (int n = 0; n < images; ++n) {
-                        widen(first + n, k, here, copy, panel + n * stretch);
-                    }
+                    for (int n = 0; n < images; ++n) widen(first + n, k, here, copy, panel + n * stretch);
                     for (int64_t b = 0; b < queries_; b += queries_at_once)
                         for (int n = 0; n < images; n += images_at_once) {
                             const T* phi[images_at_once];
