@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from patchmosaic.engine.posterior import PosteriorSum
+from patchmosaic.engine.posterior import PIXEL_ALLOWANCE, PosteriorSum
 
 CPU = torch.device("cpu")
 EMPTY = -math.inf
@@ -141,3 +141,20 @@ def test_samples_can_be_taken_and_replaced():
         torch.testing.assert_close(total[samples].mean(), expected[samples])
     total[torch.tensor([3, 0])] = total[torch.tensor([0, 3])]
     torch.testing.assert_close(total.mean(), expected[[3, 1, 2, 0]])
+
+
+def test_a_pixel_that_rounding_moves_is_not_lost_in_the_mean():
+    """Judged by softmaxes whose log-weights are disturbed: in one pixel of many, two candidates far apart weigh alike."""
+    side, error, draws = 32, 1e-4, 20_000
+    values = torch.ones(1, 1, side, side, dtype=torch.float64)
+    ahead = one(torch.zeros(1, side, side, dtype=torch.float64), torch.cat([values, values.square()], 1))
+    level = torch.full((1, side, side), -200.0, dtype=torch.float64)
+    level[0, 3, 4] = 0.0
+    state = ahead.merged(one(level, torch.cat([-values, values.square()], 1)))
+    _, estimate = state.read_off(torch.full((1, side, side), error, dtype=torch.float64))
+
+    disturbed = error * torch.randn(draws, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    moved = torch.softmax(disturbed, 1) @ torch.tensor([1.0, -1.0], dtype=torch.float64)
+    in_the_mean = float(moved.std()) / side  # of an image of size 1
+    assert float(estimate) == pytest.approx(float(moved.std()) / PIXEL_ALLOWANCE, rel=0.03)
+    assert float(estimate) > 5 * in_the_mean

@@ -21,6 +21,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 FLOAT32_ROUNDOFF = 2.0**-24
+PIXEL_ALLOWANCE = 5  # times as much as the relative L2 error of its image, a pixel may err
 
 SomeSum = TypeVar("SomeSum", bound="PosteriorSum")
 
@@ -113,10 +114,12 @@ class PosteriorSum:
         """Where the last channel is the sum of the others' squares: the state without it, and `rounding_error` told from it.
 
         Independent errors of size e in the log-weights move a mean by e sqrt(V sum w²) with V the variance of the values; and
-        sum w² <= 1 / s.
+        sum w² <= 1 / s. A pixel may be moved `PIXEL_ALLOWANCE` times as far as the whole, no farther: where two unlike patches
+        are all but equally likely it would be lost in the mean.
         """
         answer = replace(self, v=self.v[:, :-1])
         mean, squares = answer.mean(), self.v[:, -1] / self.s
         variance = (squares - mean.square().sum(1)).clamp_min(0) / mean.shape[1]
-        moved = (log_weight_error.square() * variance / self.s.clamp_min(1)).flatten(1).mean(1).sqrt()
-        return answer, moved / mean.square().flatten(1).mean(1).sqrt().clamp_min(1e-3)
+        moved = (log_weight_error.square() * variance / self.s.clamp_min(1)).flatten(1)
+        size = mean.square().flatten(1).mean(1).sqrt().clamp_min(1e-3)
+        return answer, torch.maximum(moved.mean(1).sqrt() / size, moved.amax(1).sqrt() / PIXEL_ALLOWANCE)

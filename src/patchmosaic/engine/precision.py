@@ -22,7 +22,8 @@ from patchmosaic.engine.posterior import FLOAT32_ROUNDOFF, PosteriorSum
 TOLERANCE = 8e-6
 
 # (queries in float64, precision, dtype to compute in, which answers) -> for each of those answers (one a patch size), the
-# posterior of each query, and the estimated relative L2 error (B,) that rounding leaves in its mean.
+# posterior of each query, and the estimated relative L2 error (B,) that rounding leaves in its mean (`PosteriorSum.read_off`
+# looks at single pixels too).
 Pass = Callable[[Tensor, Tensor, torch.dtype, Sequence[int]], tuple[list[PosteriorSum], list[Tensor]]]
 
 

@@ -190,9 +190,10 @@ template <class T, int CHANNELS, bool TRACE>
 class Patches {
     using V = vec<T>;
     static constexpr int L = Lanes<T>::count;
-    static constexpr int width = 8;                               // of a band
-    static constexpr int together = register_bytes == 64 ? 4 : 2;  // columns of the query: so many factors fit the registers
-    static constexpr int margin = width + together;                // columns of the images that are there beyond the last
+    static constexpr int width = 8;  // of a band
+    // Columns of the query, and rows, whose products are added at once: so many factors fit the registers.
+    static constexpr int together = register_bytes == 64 ? 4 : 2, several = CHANNELS == 1 ? 4 : 2;
+    static constexpr int margin = width + together;  // columns of the images that are there beyond the last
     static constexpr T nothing = Belief<T, CHANNELS, TRACE>::nothing, never = std::numeric_limits<T>::infinity();
 
     // Displacements of columns that slide together: pixel a of the query meets the columns a + shift, and the `count` - 1 next, for
@@ -204,7 +205,7 @@ class Patches {
     // A query, less the centre; for each pixel the distance that is left where the patch is zero; and what the error of a sliding
     // sum cannot exceed. `scale` turns half squares into distances.
     struct Query {
-        Buffer<T> y, scaled;  // (C, H, W)
+        Buffer<T> y, scaled, negative;  // (C, H, W); the last is -scaled, for what is taken away
         Buffer<double> square, base;
         Buffer<T> reach;  // beyond the least distance so far, a sliding sum may seem so much further and count
         double scale_exactly;
@@ -260,7 +261,7 @@ class Patches {
     Query prepared(int64_t b) const {
         // At a precision of zero all weigh alike, as they do at the smallest there is, by which what is infinitely far stays so.
         const double scale = std::max(task_.precision[b] * log2_e, double(std::numeric_limits<T>::min()));
-        Query query{Buffer<T>(C * pixels_), Buffer<T>(C * pixels_), Buffer<double>(pixels_), Buffer<double>(pixels_), Buffer<T>(pixels_), scale, T(scale), 0, task_.refine[b]};
+        Query query{Buffer<T>(C * pixels_), Buffer<T>(C * pixels_), Buffer<T>(C * pixels_), Buffer<double>(pixels_), Buffer<double>(pixels_), Buffer<T>(pixels_), scale, T(scale), 0, task_.refine[b]};
         double largest = 0, brightest = 0;
         for (int c = 0; c < C; ++c) {
             brightest = std::max(brightest, 1.0 + std::fabs(double(task_.centre[c])));
@@ -268,6 +269,7 @@ class Patches {
                 const T y = task_.queries[(b * C + c) * pixels_ + i] - task_.centre[c];
                 query.y[c * pixels_ + i] = y;
                 query.scaled[c * pixels_ + i] = T(scale * double(y));
+                query.negative[c * pixels_ + i] = -query.scaled[c * pixels_ + i];
                 query.square[i] += 0.5 * scale * double(y) * double(y);
                 largest = std::max(largest, std::fabs(double(y)));
             }
@@ -435,14 +437,14 @@ class Patches {
             }
         }
 
-        // Row p of the query and row q of the images; zeros beyond the border.
+        // Row p of the query and row q of the images; zeros beyond the border. Products with a row that leaves are taken away.
         struct Rows {
             const T *y, *phi;
         };
-        Rows rows(const Run& run, int k) const {
+        Rows rows(const Run& run, int k, bool leaves = false) const {
             const int p = at.rows_.row(run.p + k - at.rows_.before), q = at.rows_.row(run.q + k - at.rows_.before);
             // A product of anything with zero is zero: where one row is beyond the border, the other may be any.
-            return {p < 0 || q < 0 ? zeros : now->scaled + p * W, pixel(0, std::max(q, 0), 0)};
+            return {p < 0 || q < 0 ? zeros : (leaves ? now->negative : now->scaled) + p * W, pixel(0, std::max(q, 0), 0)};
         }
 
         // ---- pixels that match from afar
@@ -451,12 +453,18 @@ class Patches {
             const int window = at.rows_.window, begin = band.first - at.columns_.before, length = band.length + at.columns_.window - 1;
             const int columns = at.columns_.torus ? std::min(W, length) : length;
             std::fill_n(static_cast<T*>(products), columns * width * L, T(0));
-            for (int k = 0; k < run.count + window - 1; ++k) {
-                const Rows enters = rows(run, k), leaves = k < window ? Rows{} : rows(run, k - window);
-                if (leaves.y)
-                    add_products<true>(begin, columns, band.shift, enters, leaves);
+            int k = 0;
+            for (; k + several < window; k += several) {  // no window is complete yet
+                std::array<Rows, several> enter;
+                for (int n = 0; n < several; ++n) enter[n] = rows(run, k + n);
+                add_products(begin, columns, band.shift, enter);
+            }
+            for (; k < run.count + window - 1; ++k) {
+                const Rows enters = rows(run, k);
+                if (k < window)
+                    add_products(begin, columns, band.shift, std::array{enters});
                 else
-                    add_products<false>(begin, columns, band.shift, enters, leaves);
+                    add_products(begin, columns, band.shift, std::array{enters, rows(run, k - window, true)});
                 const int t = k - window + 1;  // the pixel whose window is complete
                 if (t < 0) continue;
                 const int p = at.rows_.row(run.p + t), q = at.rows_.row(run.q + t);
@@ -470,45 +478,43 @@ class Patches {
         // On a torus columns wrap round.
         int column(int a) const { return at.column_[a + W]; }
 
-        // To V of `columns` columns, from column `begin` of the query on, what the row that enters adds and the row that leaves takes.
-        template <bool LEAVES>
-        void add_products(int begin, int columns, int shift, Rows enters, Rows leaves) {
+        // To V of `columns` columns, from column `begin` of the query on, add the products of rows.
+        template <size_t ROWS>
+        void add_products(int begin, int columns, int shift, const std::array<Rows, ROWS> met) {
             T* to = products;
             int i = 0;
-            for (; i + together <= columns; i += together, to += together * width * L)
-                add_products<together, LEAVES>(to, begin + i, shift, enters, leaves);
-            for (; i < columns; ++i, to += width * L) add_products<1, LEAVES>(to, begin + i, shift, enters, leaves);
+            for (; i + together <= columns; i += together, to += together * width * L) add_products<together>(to, begin + i, shift, met);
+            for (; i < columns; ++i, to += width * L) add_products<1>(to, begin + i, shift, met);
         }
 
         // The same of neighbouring columns, which share what they read of the images.
-        template <int COLUMNS, bool LEAVES>
-        INLINE void add_products(T* to, int a, int shift, Rows enters, Rows leaves) {
+        template <int COLUMNS, size_t ROWS>
+        INLINE void add_products(T* to, int a, int shift, const std::array<Rows, ROWS> met) {
             constexpr int held = CHANNELS ? CHANNELS : 1;  // channels known at compile time are added at once
             const int64_t y_apart = at.pixels_, phi_apart = int64_t(H) * at.stride_ * L;
             int own[COLUMNS];
             for (int n = 0; n < COLUMNS; ++n) own[n] = column(a + n);
             const int64_t from = int64_t(column(own[0] + shift)) * L;
             for (int c0 = 0; c0 < (CHANNELS ? held : C); c0 += held) {
-                V in[held][COLUMNS], out[held][COLUMNS];
-                for (int n = 0; n < COLUMNS; ++n) {
-                    for (int c = 0; c < held; ++c) in[c][n] = splat(enters.y[(c0 + c) * y_apart + own[n]]);
-                    for (int c = 0; LEAVES && c < held; ++c) out[c][n] = splat(leaves.y[(c0 + c) * y_apart + own[n]]);
-                }
-                const T *in_phi = enters.phi + c0 * phi_apart + from, *out_phi = LEAVES ? leaves.phi + c0 * phi_apart + from : nullptr;
+                V y[ROWS][held][COLUMNS];
+                for (int n = 0; n < COLUMNS; ++n)
+                    for (size_t r = 0; r < ROWS; ++r)
+                        for (int c = 0; c < held; ++c) y[r][c][n] = splat(met[r].y[(c0 + c) * y_apart + own[n]]);
+                const T* phi[ROWS];
+                for (size_t r = 0; r < ROWS; ++r) phi[r] = met[r].phi + c0 * phi_apart + from;
 #pragma GCC unroll 11
                 for (int d = 0; d < width + COLUMNS - 1; ++d) {
                     V sum[COLUMNS];
                     for (int n = 0; n < COLUMNS; ++n)
                         if (0 <= d - n && d - n < width) sum[n] = load(to + (n * width + d - n) * L);
-                    for (int c = 0; c < held; ++c) {
-                        const V entering = held_in_register(load(in_phi + c * phi_apart + d * L));
-                        for (int n = 0; n < COLUMNS; ++n)
-                            if (0 <= d - n && d - n < width) sum[n] += in[c][n] * entering;
-                        if (!LEAVES) continue;
-                        const V leaving = held_in_register(load(out_phi + c * phi_apart + d * L));
-                        for (int n = 0; n < COLUMNS; ++n)
-                            if (0 <= d - n && d - n < width) sum[n] -= out[c][n] * leaving;
-                    }
+#pragma GCC unroll 8
+                    for (int c = 0; c < held; ++c)
+#pragma GCC unroll 8
+                        for (size_t r = 0; r < ROWS; ++r) {
+                            const V value = held_in_register(load(phi[r] + c * phi_apart + d * L));
+                            for (int n = 0; n < COLUMNS; ++n)
+                                if (0 <= d - n && d - n < width) sum[n] += y[r][c][n] * value;
+                        }
                     for (int n = 0; n < COLUMNS; ++n)
                         if (0 <= d - n && d - n < width) store(to + (n * width + d - n) * L, sum[n]);
                 }

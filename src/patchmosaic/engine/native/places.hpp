@@ -3,13 +3,18 @@
 //     distance(p) = sum over the window's offsets k of (y(p + k) - phi(p + k))²,        weight = 2^-(gamma / (2 ln 2) distance)
 //
 // There is but one patch for a pixel and an image, so what is done once for each image is all the work. Vectors hold neighbouring
-// pixels of a row: images are met where they lie, one after another, and what the pixels of a query have learnt fits the
-// first-level cache. An image and a query:
+// pixels of a row, and images are met where they lie, several abreast: what a pixel has learnt is read and written once for them
+// all. An image and a query:
 //
 //     energies   E = sum over channels of (y - phi)²
-//     down       V = sum of E over the window's rows
-//     absorb     the sum of V over the window's columns is the distance. At most (least so far) + skip in some lane?
+//     across     A = sum of E over the window's columns
+//
+// and then the images abreast:
+//
+//     absorb     the sum of A over the window's rows is the distance. At most (least so far) + skip in some lane of some image?
 //                Then weigh the patches: s += w, v += w phi(centre).
+//
+// Distances are counted in units of ln 2: y and phi are multiplied by sqrt(gamma / (2 ln 2)) before they are subtracted.
 //
 // A window of 2 n + 1 numbers is two of n side by side and one more, and so on for n: log2 P additions and some. As nothing is
 // taken away again, nothing cancels.
@@ -102,25 +107,29 @@ template <class T, class KEPT, int CHANNELS>
 class Places {
     using V = vec<T>;
     static constexpr int L = Lanes<T>::count;
-    static constexpr int together = 8;                               // images that meet one query before the next
-    static constexpr int in_float = 64;                              // images whose weights are added in T, then in float64
+    static constexpr int abreast = 4;                                // images that meet a query together
+    static constexpr int in_float = 64;                              // additions to a sum in T, before it goes on in float64
     static constexpr T nothing = std::numeric_limits<T>::max() / 4;  // no patch met yet
     static constexpr bool bytes = std::is_same_v<KEPT, uint8_t>;
     static constexpr double slope = bytes ? 1 / 127.5 : 1, offset = bytes ? -1 : 0;  // number = slope * kept + offset
 
-    // On the scale of what is kept; `scale` turns a distance into units of ln 2. A patch may count up to the distance
+    // Squared differences of y and of what is kept times `scale` are in units of ln 2. A patch may count up to the distance
     // growth * (least so far) + reach.
     struct Query {
-        Buffer<T> y;  // (C, H, stride)
-        double scale_exactly;
+        Buffer<T> y;  // (C, H, stride), times scale
         T scale, growth, reach;
     };
 
     // What the pixels of a query have learnt: the least distance met, and relative to it the sums of weights, of weighted values of
     // each channel, and of weighted squares of them all. A sum is kept in T while few weights are added, in float64 for good.
     struct Belief {
-        Buffer<T> least, now;             // (H, blocks, L), (H, blocks, slots, L)
+        Buffer<T> least, now;             // (vectors, L), (vectors, slots, L)
         Buffer<double> past_least, past;  // the same
+    };
+
+    struct Image {
+        const KEPT* phi;   // (C, H, stride)
+        const KEPT* next;  // what is asked of the memory meanwhile
     };
 
   public:
@@ -136,20 +145,21 @@ class Places {
     }
 
     // Returns how many vectors of patches were weighed.
-    int64_t add() { return deal_out<Worker>(*this, task_.start, task_.stop, together, task_.threads); }
+    int64_t add() { return deal_out<Worker>(*this, task_.start, task_.stop, abreast, task_.threads); }
 
   private:
     Query prepared(int64_t b) const {
         // At a precision of zero all weigh alike, as they do at the smallest there is.
-        const double scale = std::max(0.5 * log2_e * task_.precision[b] * slope * slope, double(std::numeric_limits<T>::min()));
+        const double squared = std::max(0.5 * log2_e * task_.precision[b] * slope * slope, double(std::numeric_limits<T>::min()));
         // A difference, its square and every addition round; and so does each of the two distances that are compared.
         const int roundings = 3 + C + Windows<T>::depth(rows_.before) + Windows<T>::depth(columns_.before);
-        Query query{Buffer<T>(size_t(C) * H * stride_), scale, T(scale), 0, 0};
-        query.growth = 1 + roundings * std::numeric_limits<T>::epsilon();
-        query.reach = T(std::min(task_.skip * log2_e / scale, double(nothing)));
+        const T scale = T(std::sqrt(squared)), growth = 1 + roundings * std::numeric_limits<T>::epsilon();
+        Query query{Buffer<T>(size_t(C) * H * stride_), scale, growth, T(task_.skip * log2_e)};
         for (int r = 0; r < C * H; ++r)
-            for (int a = 0; a < W; ++a)
-                query.y[int64_t(r) * stride_ + a] = T((double(task_.queries[(b * C * H + r) * W + a]) - offset) / slope);
+            for (int a = 0; a < W; ++a) {
+                const double y = (double(task_.queries[(b * C * H + r) * W + a]) - offset) / slope;
+                query.y[int64_t(r) * stride_ + a] = T(y * double(scale));
+            }
         return query;
     }
 
@@ -162,27 +172,27 @@ class Places {
               H(at.H),
               W(at.W),
               slots(C + 2),
-              blocks(at.stride_ / L),
               line(Windows<T>::whole(W + at.columns_.before)),
-              size(int64_t(C) * H * W),
-              images(together * size + L),
-              rows(at.rows_.before, at.stride_, int64_t(H) * at.stride_),
-              columns(at.columns_.before, 1, H * line) {
-            for (int lane = 0; lane < L; ++lane) inside[lane] = T((blocks - 1) * L + lane < W);
+              apart(int64_t(H) * at.stride_),
+              plane(apart + at.rows_.before * at.stride_),
+              copies(abreast * C * apart),
+              columns(at.columns_.before, 1, H * line),
+              rows(at.rows_.before, at.stride_, abreast * plane) {
             for (int64_t b = 0; b < task.batch; ++b) beliefs.push_back(opened(b));
         }
 
-        // The images from `first` to `last`, at most `together`, meet every query.
+        // The images from `first` to `last`, at most `abreast`, meet every query.
         void meet(int64_t first, int64_t last) {
-            const KEPT* phi[together];
-            for (int64_t n = first; n < last; ++n) phi[n - first] = image(n, images + (n - first) * size);
+            Image images[abreast];
+            const int count = int(last - first);
+            for (int n = 0; n < count; ++n) images[n] = image(first + n, copies + n * C * apart);
             for (int64_t b = 0; b < task.batch; ++b)
-                for (int64_t n = first; n < last; ++n) {
-                    if (b == 0 && n + 1 < task.stop) prefetch(n + 1);
-                    meet(phi[n - first], at.queries_[b], beliefs[b]);
-                }
-            unsettled += last - first;
-            if (unsettled + together > in_float) settle();
+                if (count == abreast)
+                    meet<abreast>(images, at.queries_[b], beliefs[b]);
+                else
+                    for (int n = 0; n < count; ++n) meet<1>(images + n, at.queries_[b], beliefs[b]);
+            additions += count == abreast ? 1 : count;
+            if (additions + abreast > in_float) settle();
         }
 
         // Add all to the sums of the task (see PosteriorSum.merged), which are of numbers.
@@ -195,7 +205,7 @@ class Places {
                     const double *past = beliefs[b].past + place / L * slots * L + place % L, weight = past[0];
                     if (weight == 0) continue;
                     double &m = task.m[b * pixels + pixel], &s = task.s[b * pixels + pixel], *v = task.v + b * (C + 1) * pixels + pixel;
-                    const Peak peak(m, -beliefs[b].past_least[place] * at.queries_[b].scale_exactly / log2_e);
+                    const Peak peak(m, -beliefs[b].past_least[place] / log2_e);
                     const auto add = [&](double& sum, double mine) { sum = sum * peak.theirs_fade + mine * peak.mine_fade; };
                     double squares = slope * slope * past[(1 + C) * L];
                     for (int c = 0; c < C; ++c) {
@@ -218,8 +228,12 @@ class Places {
             Belief belief{Buffer<T>(places), Buffer<T>(places * slots), Buffer<double>(places), Buffer<double>(places * slots)};
             for (int64_t place = 0; place < places; ++place) {
                 const int64_t r = place / at.stride_, a = place % at.stride_;
-                const double m = a < W ? task.m[(b * H + r) * W + a] : -INFINITY;
-                belief.least[place] = std::isfinite(m) ? T(-m * log2_e / at.queries_[b].scale_exactly) : nothing;
+                if (a < W) {
+                    const double m = task.m[(b * H + r) * W + a];
+                    belief.least[place] = std::isfinite(m) ? T(-m * log2_e) : nothing;
+                } else {
+                    belief.least[place] = -nothing;  // beyond the border no patch counts
+                }
                 belief.past_least[place] = double(belief.least[place]);
             }
             return belief;
@@ -227,35 +241,35 @@ class Places {
 
         // ---- the images
 
-        // Not if they are converted, or if the last vector of a row goes on beyond it, and beyond the last image.
-        bool in_place() const { return std::is_same_v<T, float> && W % L == 0; }
-
         // An image where it lies, or a copy of it.
-        const KEPT* image(int64_t n, KEPT* copy) const {
-            const auto meant = [&](const auto* stored) { in_order(stored, int(size), copy); };
+        Image image(int64_t n, KEPT* copy) const {
             if constexpr (std::is_same_v<T, double>) {
-                task.bytes ? meant(task.bytes + start(n)) : meant(task.floats + start(n));
+                task.bytes ? by_rows(task.bytes + start(n), copy) : by_rows(task.floats + start(n), copy);
+                return {copy, copy};
             } else {
-                const KEPT* stored;
+                const KEPT* pool;
                 if constexpr (bytes)
-                    stored = task.bytes + start(n);
+                    pool = task.bytes;
                 else
-                    stored = task.floats + start(n);
-                if (in_place()) return stored;
-                std::copy_n(stored, size, copy);
+                    pool = task.floats;
+                const KEPT *stored = pool + start(n), *next = pool + start(std::min(n + abreast, task.stop - 1));
+                if (W == at.stride_) return {stored, next};
+                by_rows(stored, copy);
+                return {copy, next};
             }
-            return copy;
         }
 
-        // Memory answers while the image before is met.
-        void prefetch(int64_t n) const {
-            const auto lines = [&](const auto* stored) {
-                for (int64_t i = 0; i < size; i += 64 / sizeof *stored) __builtin_prefetch(stored + i);
-            };
-            task.bytes ? lines(task.bytes + start(n)) : lines(task.floats + start(n));
+        // In rows of whole vectors, zero beyond the border; in float64 the numbers that are meant.
+        template <class Stored>
+        void by_rows(const Stored* from, KEPT* to) const {
+            for (int r = 0; r < C * H; ++r, from += W, to += at.stride_)
+                if constexpr (std::is_same_v<T, double>)
+                    in_order(from, W, to);
+                else
+                    std::copy_n(from, W, to);
         }
 
-        int64_t start(int64_t n) const { return (task.index ? task.index[n] : n) * size; }
+        int64_t start(int64_t n) const { return (task.index ? task.index[n] : n) * C * H * W; }
 
         static INLINE V values(const KEPT* phi) {
             if constexpr (bytes) {
@@ -265,65 +279,82 @@ class Places {
             }
         }
 
-        // ---- an image and a query. Members are read into variables first: else they are read anew after every vector that is stored.
+        // ---- images and a query. Members are read into variables first: else they are read anew after every vector that is stored.
 
-        void meet(const KEPT* phi, const Query& query, Belief& belief) {
-            energies(phi, query.y, rows.numbers());
-            down(rows.sums(), columns.numbers());
-            absorb(columns.sums(), phi, query, belief.least, belief.now);
+        template <int N>
+        void meet(const Image* images, const Query& query, Belief& belief) {
+            for (int n = 0; n < N; ++n) {
+                energies(images[n].phi, query, columns.numbers());
+                across(columns.sums(), rows.numbers() + n * plane);
+            }
+            absorb<N>(rows.sums(), images, query, belief.least, belief.now);
         }
 
-        void energies(const KEPT* phi, const T* y, T* to) const {
-            const int C = CHANNELS ? CHANNELS : this->C, W = this->W, blocks = this->blocks;
-            const int64_t stride = at.stride_, y_apart = H * stride, phi_apart = int64_t(H) * W;
-            const V inside = this->inside;
-            for (int r = H; r; --r, y += stride, phi += W, to += stride)
-                for (int block = 0; block < blocks; ++block) {
+        void energies(const KEPT* phi, const Query& query, T* to) const {
+            const int C = CHANNELS ? CHANNELS : this->C;
+            const int64_t stride = at.stride_, line = this->line, apart = this->apart;
+            const T *y = query.y, scale = query.scale;
+            for (int r = H; r; --r, y += stride, phi += stride, to += line)
+                for (int64_t i = 0; i < stride; i += L) {
                     V sum{};
                     for (int c = 0; c < C; ++c) {
-                        const V difference = load(y + c * y_apart + block * L) - values(phi + c * phi_apart + block * L);
+                        const V difference = load(y + c * apart + i) - values(phi + c * apart + i) * scale;
                         sum += difference * difference;
                     }
-                    store(to + block * L, block + 1 < blocks ? sum : sum * inside);
+                    store(to + i, sum);
                 }
         }
 
-        void down(typename Windows<T>::Sums sums, T* to) const {
-            const int blocks = this->blocks;
-            const int64_t line = this->line;
-            int64_t i = 0;
-            for (int r = H; r; --r, to += line)
-                for (int block = 0; block < blocks; ++block, i += L) store(to + block * L, sums.round(i));
+        void across(typename Windows<T>::Sums sums, T* to) const {
+            const int64_t stride = at.stride_, line = this->line;
+            int64_t row = 0;
+            for (int r = H; r; --r, to += stride, row += line)
+                for (int64_t i = 0; i < stride; i += L) store(to + i, sums.round(row + i));
         }
 
-        void absorb(typename Windows<T>::Sums across, const KEPT* phi, const Query& query, T* least, T* sums) {
-            const int C = CHANNELS ? CHANNELS : this->C, W = this->W, blocks = this->blocks, slots = C + 2;
-            const int64_t line = this->line, phi_apart = int64_t(H) * W;
-            const T growth = query.growth, reach = query.reach, scale = query.scale;
-            int64_t weighed = 0, i = 0;
-            for (int r = H; r; --r, i += line, phi += W)
-                for (int block = 0; block < blocks; ++block, least += L, sums += slots * L) {
-                    const V distance = across.round(i + block * L), known = load(least);
-                    if (!any_at_most(distance, known * growth + reach)) continue;
-                    ++weighed;
-                    V nearer = (known - distance) * scale;
-                    if (any_at_most(splat(std::numeric_limits<T>::min()), nearer)) {
-                        const V nearest = smaller<T>(distance, known), fade = exp2<T>((nearest - known) * scale);
-                        store(least, nearest);
-                        for (int slot = 0; slot < slots; ++slot) store(sums + slot * L, load(sums + slot * L) * fade);
-                        nearer = (nearest - distance) * scale;
-                    }
-                    const V weight = exp2<T>(nearer);
-                    const auto add = [&](int slot, V more) { store(sums + slot * L, load(sums + slot * L) + more); };
-                    add(0, weight);
-                    V squares{};
-                    for (int c = 0; c < C; ++c) {
-                        const V value = values(phi + c * phi_apart + block * L);
-                        add(1 + c, weight * value);
-                        squares += value * value;
-                    }
-                    add(1 + C, weight * squares);
+        template <int N>
+        void absorb(typename Windows<T>::Sums down, const Image* images, const Query& query, T* least, T* sums) {
+            const int C = CHANNELS ? CHANNELS : this->C, slots = C + 2;
+            const int64_t apart = this->apart, plane = this->plane;
+            const T growth = query.growth, reach = query.reach;
+            Image image[N];
+            std::copy_n(images, N, image);
+            int64_t weighed = 0;
+            for (int64_t i = 0; i < apart; i += L, least += L, sums += slots * L) {
+                // Evenly while others are met: memory that is asked for much at once makes everything wait.
+                for (int n = 0; n < N; ++n)
+                    for (int ahead = 0; ahead < C * L; ahead += 64 / sizeof(KEPT)) __builtin_prefetch(image[n].next + C * i + ahead);
+                V distance[N];
+                for (int n = 0; n < N; ++n) distance[n] = down.round(i + n * plane);
+                V nearest = distance[0];
+                for (int n = 1; n < N; ++n) nearest = smaller<T>(nearest, distance[n]);
+                const V known = load(least);
+                if (!any_at_most(nearest, known * growth + reach)) continue;
+                weighed += N;
+                nearest = smaller<T>(nearest, known);
+                const V nearer = known - nearest;
+                if (any_at_most(splat(std::numeric_limits<T>::min()), nearer)) {
+                    const V fade = exp2<T>(-nearer);
+                    store(least, nearest);
+                    for (int slot = 0; slot < slots; ++slot) store(sums + slot * L, load(sums + slot * L) * fade);
                 }
+                const auto add = [&](int slot, V more) { store(sums + slot * L, load(sums + slot * L) + more); };
+                V weight[N], squares[N] = {}, sum{};
+                for (int n = 0; n < N; ++n) sum += weight[n] = exp2<T>(nearest - distance[n]);
+                add(0, sum);
+                for (int c = 0; c < C; ++c) {
+                    sum = V{};
+                    for (int n = 0; n < N; ++n) {
+                        const V value = values(image[n].phi + c * apart + i);
+                        sum += weight[n] * value;
+                        squares[n] += value * value;
+                    }
+                    add(1 + c, sum);
+                }
+                sum = V{};
+                for (int n = 0; n < N; ++n) sum += weight[n] * squares[n];
+                add(1 + C, sum);
+            }
             kept += weighed;
         }
 
@@ -334,11 +365,11 @@ class Places {
                 const T* least = belief.least;
                 T* now = belief.now;
                 double *past_least = belief.past_least, *past = belief.past;
-                for (int block = 0; block < H * blocks; ++block, least += L, past_least += L) {
+                for (int64_t i = 0; i < apart; i += L, least += L, past_least += L) {
                     double fade[L];
                     for (int lane = 0; lane < L; ++lane) {
                         const double nearer = past_least[lane] - double(least[lane]);
-                        fade[lane] = nearer == 0 ? 1 : std::exp2(-nearer * at.queries_[b].scale_exactly);
+                        fade[lane] = nearer == 0 ? 1 : std::exp2(-nearer);
                         past_least[lane] = double(least[lane]);
                     }
                     for (int slot = 0; slot < slots; ++slot, now += L, past += L)
@@ -348,19 +379,19 @@ class Places {
                         }
                 }
             }
-            unsettled = 0;
+            additions = 0;
         }
 
         const Places& at;
         const Task<T>& task;
-        const int C, H, W, slots, blocks;  // sums of a pixel, and vectors of a row
-        const int64_t line;                // of `columns`: the zeros after a row are those before the next
-        const int64_t size;                // of an image
-        Buffer<KEPT> images;               // (together, C, H, W): copies of those that are not met in place
-        Windows<T> rows, columns;
-        V inside;  // 1 where the last vector of a row has a pixel, 0 beyond the border
+        const int C, H, W, slots;  // sums of a pixel
+        const int64_t line;        // of `columns`: the zeros after a row are those before the next
+        const int64_t apart;       // channels of queries and images, in whole vectors
+        const int64_t plane;       // of an image in `rows`: the zeros after it are those before the next
+        Buffer<KEPT> copies;       // (abreast, C, H, stride), of images that are not met where they lie
+        Windows<T> columns, rows;
         std::vector<Belief> beliefs;
-        int64_t unsettled = 0;  // images
+        int additions = 0;  // to a sum in T
     };
 
     const Task<T>& task_;
