@@ -15,6 +15,7 @@ from command_line import run
 from PIL import Image
 from safetensors.torch import load_file
 
+import patchmosaic as pm
 from patchmosaic.cli.main import main
 from patchmosaic.data import load
 from patchmosaic.locality import LocalityScale
@@ -126,6 +127,24 @@ def test_sample_from_data_alone(tmp_path):
     assert float(distance.max()) < 0.05  # the ideal denoiser draws training images
 
 
+def test_sample_from_a_part_of_the_pool(tmp_path):
+    data = ("digits", "--limit", 300, "--class", "3", "--denoiser", "IS", "--seeds", 2, "--steps", 30)
+    run("sample", *data, "--preview", 8, "--out", tmp_path)
+    images = load_file(tmp_path / "samples.safetensors")["images"]
+    asked = pm.Preview(pm.IdealDenoiser(load("digits", None, classes=[3], limit=300)), 8).chosen(3)
+    threes = load("digits", None, classes=[3], limit=300).images[asked]
+    distance = (images[:, None] - threes).abs().amax((2, 3, 4)).amin(1)
+    assert float(distance.max()) < 0.05  # the ideal denoiser draws the images it was asked about
+
+
+def test_sample_within_a_tolerance(tmp_path):
+    data = ("digits", "--limit", 300, "--denoiser", "IS", "--seeds", 2, "--steps", 1)
+    run("sample", *data, "--out", tmp_path / "exact")
+    run("sample", *data, "--tolerance", 0.01, "--out", tmp_path / "within")
+    exact, within = (load_file(tmp_path / name / "samples.safetensors")["images"] for name in ("exact", "within"))
+    assert float((within - exact).norm() / exact.norm()) < 0.01
+
+
 def test_errors_name_the_way_out(chain, monkeypatch, capsys, tmp_path):
     folder, _ = chain
     cases = [
@@ -136,6 +155,10 @@ def test_errors_name_the_way_out(chain, monkeypatch, capsys, tmp_path):
         (("sample", "digits", "--denoiser", "ELS"), "--patch-size"),
         (("sample", "digits", "--denoiser", "ELS", "--patch-size", "4"), "Try 3 or 5"),
         (("sample", "digits", "--denoiser", "network"), "only a run has a network"),
+        (("sample", "digits", "--denoiser", "IS", "--preview", "1"), "Try images=500"),
+        (("sample", "digits", "--denoiser", "IS", "--tolerance", "2"), "from 1e-5 up to 1"),
+        (("sample", "digits", "--denoiser", "IS", "--preview", "9", "--tolerance", "0.1"), "Choose one of them"),
+        (("sample", folder, "--denoiser", "network", "--preview", "50"), "machines that average images"),
         (("sample", "no-such-data", "--denoiser", "IS"), "PATCHMOSAIC_DATA"),
         (("train", "digits", "--limit", "50", "--run", folder), "other images"),
         (("train", *TRAIN, "--no-conditional", "--learning-rate", "0.5", "--run", folder), "learning_rate"),

@@ -21,6 +21,12 @@ def sample(
     patch_size: Annotated[
         int | None, typer.Option(help="One patch size at all noise levels; by default the calibrated scale.")
     ] = None,
+    preview: Annotated[
+        int | None, typer.Option(help="Ask a machine about so many random images of its pool: fast, not exact.")
+    ] = None,
+    tolerance: Annotated[
+        float | None, typer.Option(help="Let each answer of a machine err by so much, relatively, where that is cheaper.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for samples.png and samples.safetensors.")] = None,
     image_size: Annotated[int | None, typer.Option(help="For data: resize to this side.")] = None,
     limit: Annotated[int | None, typer.Option(help="For data: use the first so many images.")] = None,
@@ -39,6 +45,7 @@ def sample(
     """Draw images from noise with a network, or in closed form from data alone: no training needed.
 
     Examples: `patchmosaic sample digits --denoiser ELS --patch-size 3`, `patchmosaic sample runs/fashion --denoiser network`,
+    `patchmosaic sample cifar10 --denoiser ELS --patch-size 5 --preview 500`,
     `torchrun --nproc-per-node=4 -m patchmosaic sample runs/fashion`
 
     Every step is kept: stopped at any moment, the same command goes on from there.
@@ -46,8 +53,10 @@ def sample(
     import safetensors.torch
 
     from patchmosaic.denoisers import Denoiser, PosteriorDenoiser
+    from patchmosaic.denoisers.approximate import Approximate
+    from patchmosaic.denoisers.preview import Preview
     from patchmosaic.engine.distributed import launched
-    from patchmosaic.errors import CheckpointError
+    from patchmosaic.errors import CheckpointError, PatchMosaicError
     from patchmosaic.files import replacing
     from patchmosaic.generation import generate
     from patchmosaic.plots.grid import save_png
@@ -55,12 +64,17 @@ def sample(
     from patchmosaic.runs import DataSource, Run, build_machine
     from patchmosaic.sampling import seed_labels
 
-    budget = budget_bytes(memory_budget)
+    if preview is not None and tolerance is not None:
+        raise PatchMosaicError("a preview has no tolerance", got="--preview and --tolerance", hint="Choose one of them.")
+    budget, name = budget_bytes(memory_budget), denoiser
+    if preview is not None or tolerance is not None:
+        name += f"-preview-{preview}" if tolerance is None else f"-within-{tolerance:g}"
+        shards = 1  # each process asks for images of its own choice
     with launched(device, shards, timedelta(minutes=patience)) as ranks:
         run = Run(Path(source)) if (Path(source) / "run.json").exists() else None
         if denoiser == "network" and run is None:
             raise CheckpointError("only a run has a network", got=source, hint="Train one, or choose a machine.")
-        folder = out or (Path("samples") if run is None else run.folder) / f"{denoiser}-{steps}"
+        folder = out or (Path("samples") if run is None else run.folder) / f"{name}-{steps}"
         with progress_bars() if ranks.first else nullcontext(silent) as progress:
             if run is not None:
                 pool, network = run.pool, run.network(device)
@@ -75,7 +89,11 @@ def sample(
                 names = tuple(class_key(name) for name in classes) if classes else None
                 pool = DataSource(source, image_size, names, limit).load(progress)
                 drawer = build_machine(denoiser, pool, patch_size, memory_budget=budget)
-            if isinstance(drawer, PosteriorDenoiser):
+            if preview is not None:
+                drawer = Preview(drawer, preview)
+            elif tolerance is not None:
+                drawer = Approximate(drawer, tolerance)
+            elif isinstance(drawer, PosteriorDenoiser):
                 drawer.distribute(ranks)
             labels = seed_labels(seeds, pool.classes) if drawer.classes else None
             images = generate(
@@ -86,7 +104,7 @@ def sample(
                 image_shape=pool.image_shape,
                 batch_size=4 * ranks.teams,
                 keep=folder / "seeds" if run is None else run.samples_folder,
-                name=denoiser,
+                name=name,
                 ranks=ranks,
                 progress=progress,
             )
@@ -97,6 +115,6 @@ def sample(
         safetensors.torch.save_file(tensors, temporary)
     save_png(folder / "samples.png", images)
     if json:
-        print_json({"denoiser": denoiser, "seeds": seeds, "steps": steps, "folder": str(folder)})
+        print_json({"denoiser": name, "seeds": seeds, "steps": steps, "folder": str(folder)})
     else:
-        say(f"{seeds} samples of {denoiser} in {folder}: samples.png, samples.safetensors")
+        say(f"{seeds} samples of {name} in {folder}: samples.png, samples.safetensors")
