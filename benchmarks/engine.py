@@ -44,7 +44,7 @@ from rich.table import Table
 
 import naive
 import patchmosaic as pm
-from patchmosaic.engine.native.instructions import instruction_set
+from patchmosaic.engine.native.instructions import instruction_set, kernel
 from patchmosaic.sampling import ddim
 from workloads import MACHINES, SCALES, STEPS, Data, load_data, scales_at
 
@@ -65,6 +65,7 @@ class Effort:
     images: int = 2 * naive.MINIBATCH  # in the smallest pool
     gemm_side: int = 4096
     read_bytes: int = 2**30
+    rounds: int = 2 * 10**7  # of multiply-adds
 
 
 QUICK = Effort(
@@ -78,6 +79,7 @@ QUICK = Effort(
     error_times=(0.02, 1.0),
     images=8,
     gemm_side=1024,
+    rounds=10**5,
     read_bytes=2**26,
 )
 
@@ -309,9 +311,9 @@ def without_native(bench):
 
 def share_of_bound(bench):
     """ELS (valid) against its operation count: see docs/engine.md"""
-    square = torch.randn(bench.effort.gemm_side, bench.effort.gemm_side)
-    gemm = bench.best_times({"gemm": lambda: square @ square})["gemm"][0]
-    issued = 2 * len(square) ** 3 / gemm / 32  # vector operations a second: a fused multiply-add of 16 lanes is 32 flops
+    roof = partial(kernel.multiply_adds, bench.effort.rounds, torch.get_num_threads(), instruction_set())
+    numbers, lanes = roof(), 16
+    issued = numbers / lanes / bench.best_times({"roof": roof})["roof"][0]  # vector operations a second
     for (data_name, data), patch_size in product(bench.data.items(), bench.effort.patch_sizes):
         t = data.times(patch_size)[0]
         x_t = data.noisy(t)

@@ -1,5 +1,7 @@
 """IS against the brute force, in every way of computing it; and matrix products keep float32 whatever the process allows."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from patchmosaic.engine import distances, oracle, precision, whole
 from patchmosaic.engine.memory import DEFAULT_BUDGET
-from patchmosaic.engine.native.instructions import instruction_sets
+from patchmosaic.engine.native import whole_images
+from patchmosaic.engine.native.instructions import instruction_sets, kernel
 from patchmosaic.engine.whole import whole_image_posterior
 
 WAYS = ["0", *instruction_sets()]
@@ -71,11 +74,18 @@ def test_many_that_weigh_alike_are_exact_too(way, count):
     assert relative_error(state.mean(), expected) < 1e-5
 
 
+def cut(monkeypatch, size):
+    """Of so many bytes are the blocks, and the parts of a stream."""
+    monkeypatch.setattr(whole, "BLOCK_BYTES", size)
+    monkeypatch.setattr(whole, "STREAM_BYTES", size)
+    monkeypatch.setattr(whole, "FIRST", 2)
+
+
 def test_blocks_make_no_difference(way, monkeypatch):
     y, sigma, images, _, _ = case(2)
     gamma = torch.full((len(y),), sigma**-2, dtype=torch.float64)
     at_once = whole_image_posterior(y, gamma, images, None, torch.float32, DEFAULT_BUDGET)
-    monkeypatch.setattr("patchmosaic.engine.whole.BLOCK_BYTES", 3 * images[0].nbytes)
+    cut(monkeypatch, 3 * images[0].nbytes)
     blocks = whole_image_posterior(y, gamma, images, None, torch.float32, DEFAULT_BUDGET)
     assert relative_error(blocks.mean(), at_once.mean().numpy()) < 1e-6
 
@@ -84,7 +94,7 @@ def test_blocks_in_which_nothing_weighs_make_no_difference(way, monkeypatch):
     y, images, _ = crowd(200)
     near, gamma = images[[150, 7]].double() + 1e-2 * y, torch.full((2,), 1e4, dtype=torch.float64)
     expected = oracle.ideal(near.numpy(), images.double().numpy(), 1.0, 1e-2)
-    monkeypatch.setattr("patchmosaic.engine.whole.BLOCK_BYTES", 3 * images[0].nbytes)
+    cut(monkeypatch, 3 * images[0].nbytes)
     state = whole_image_posterior(near, gamma, images, None, torch.float32, DEFAULT_BUDGET)
     assert relative_error(state.mean(), expected) < 1e-6
 
@@ -93,13 +103,13 @@ def test_blocks_in_which_nothing_weighs_make_no_difference(way, monkeypatch):
 def test_few_distances_are_computed_anew(way, monkeypatch, sigma):
     """Those with the share of a block's weight from which on the error shows: some, and no more than have room in the whole."""
     y, images, _ = crowd(3000)
-    y, gamma = images[:2].double() + sigma / 3 * y, torch.full((2,), sigma**-2, dtype=torch.float64)
+    y = (images[:2].double() + sigma / 3 * y).repeat(2, 1, 1, 1)  # fewer than four have their images streamed
+    gamma = torch.full((4,), sigma**-2, dtype=torch.float64)
     kind = distances.MatrixProducts if way == "0" else distances.SquaredDifferences
     asked, compute_anew = [], kind.compute_anew
 
     def counted(self, half, where, start, stop):
-        error = self.log_weight_error(gamma, half.amin(1))
-        asked.append((where.sum(1), torch.exp(2 * error) * (error / whole.STIR).square()))
+        asked.append((where.sum(1), room_for(self.log_weight_error(gamma, half.amin(1)))))
         compute_anew(self, half, where, start, stop)
 
     monkeypatch.setattr(kind, "compute_anew", counted)
@@ -108,6 +118,34 @@ def test_few_distances_are_computed_anew(way, monkeypatch, sigma):
     assert asked
     for count, room in asked:
         assert ((count > 0) & (count <= room)).all()
+
+
+def room_for(error):
+    """How many images can have a share of the weight that makes rounding of this size show."""
+    return torch.exp(2 * error) * (error / whole.STIR).square()
+
+
+@pytest.mark.skipif(not instruction_sets(), reason="the native kernel was not built: no C++ compiler here")
+@pytest.mark.parametrize("sigma", [1.0, 3.0])
+def test_few_distances_are_computed_anew_in_a_stream(monkeypatch, sigma):
+    """Twice as many have room, for a thread knows the weight of the first images or of its own, not of all."""
+    y, images, _ = crowd(6000)
+    y = images[:1].double() + sigma / 3 * y[:1]
+    gamma = torch.full((1,), sigma**-2, dtype=torch.float64)
+    anew, stream = [], kernel.stream
+
+    def counted(**arguments):
+        anew.append(stream(**arguments))
+        return anew[-1]
+
+    monkeypatch.setattr(
+        whole_images, "kernel", SimpleNamespace(stream=counted, half_squared_distances=kernel.half_squared_distances)
+    )
+    state = whole_image_posterior(y, gamma, images, None, torch.float32, DEFAULT_BUDGET)
+    assert relative_error(state.mean(), oracle.ideal(y.numpy(), images.double().numpy(), 1.0, sigma)) < 5e-6
+    way = distances.SquaredDifferences(y.flatten(1), images, None, torch.float32, instruction_sets()[0])
+    nearest = way.half_squared_distances(0, len(images)).amin(1)
+    assert 0 < sum(anew) <= 2 * room_for(way.log_weight_error(gamma, nearest))
 
 
 def test_at_low_noise_float32_is_enough(way, monkeypatch):

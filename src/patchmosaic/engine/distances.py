@@ -8,13 +8,14 @@ and its error is that of the product.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from patchmosaic.engine.memory import as_numbers
-from patchmosaic.engine.native.whole_images import compute_anew, half_squared_distances, weighted_sums
+from patchmosaic.engine.native.whole_images import Found, compute_anew, half_squared_distances, stream, weighted_sums
 from patchmosaic.engine.posterior import FLOAT32_ROUNDOFF
 
 AT_ONCE = 64  # images that are made float64 together
@@ -54,6 +55,13 @@ class SquaredDifferences:
 
     def weighted_sums(self, weights: Tensor, start: int, stop: int) -> Tensor:
         return weighted_sums(weights, self.images, self.index, start, stop, self.instructions)
+
+    def stream(
+        self, start: int, stop: int, precision: Tensor, nearest: Tensor, weight: Tensor, anew_within: Tensor, skip: float
+    ) -> Iterator[Found]:
+        """All of the above at once, for few queries."""
+        asked = self.keys, self.exact_keys, precision, self.images, self.index, start, stop
+        return stream(*asked, nearest, weight, anew_within, skip, self.instructions)
 
     def log_weight_error(self, gamma: Tensor, nearest: Tensor) -> Tensor:
         # Of the sum, whose parts are soon passed on to float64, and of y before the difference is squared.

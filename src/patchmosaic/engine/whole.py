@@ -12,6 +12,9 @@ matrix product. Both round, and gamma makes it much. Independent errors e of log
 
 so it is enough to compute again, in float64, the distances of images with a share above (STIR / e)² of all the weight. They are
 few, for shares sum to 1. What is left is estimated (`exact`).
+
+Images come in blocks, of which distances, weights and sums are made one after another. For few queries, where reading the pool
+is the work, the native kernel makes them all while an image is in its cache (`_stream`).
 """
 
 from __future__ import annotations
@@ -34,6 +37,8 @@ from patchmosaic.engine.posterior import Empty, PosteriorSum
 from patchmosaic.engine.precision import exact, float32_products
 
 BLOCK_BYTES = 32 * 2**20  # of stored images: much, so that what is done between two blocks does not count
+FEW, STREAM_BYTES = 4, 2**28  # fewer queries have their images streamed, so much at a time: Ctrl-C is heard between
+FIRST = 1024  # images at most, and a sixteenth of all, tell how large log-weights are, and some of their weight
 STIR = 1.5e-6  # by so much rounding may move the mean
 UNDERFLOW = 80.0  # exp(-80) is nothing and still a normal number: others are slow
 SKIPPED_SHARE = {torch.float32: 2.0**-26, torch.float64: 2.0**-53}
@@ -104,11 +109,62 @@ def _one_pass(
     if instructions:
         footprint = replace(footprint, image=0)  # images are met where they lie
     block = footprint.images_at_once(len(queries), count, memory_budget, queries.device)
-    block = max(1, min(block, BLOCK_BYTES // images[0].nbytes))
-    gamma, own = precision[:, None], 0.5 * keys.square().sum(1, keepdim=True)
+    own = 0.5 * keys.square().sum(1)
     theta = skip_threshold(max(1, count), SKIPPED_SHARE[dtype])
+    if isinstance(way, SquaredDifferences) and len(queries) < FEW and not isinstance(state, TracedSum):
+        rough = _stream(state, way, count, shape, precision, own, theta, dtype)
+    else:
+        block = max(1, min(block, BLOCK_BYTES // images[0].nbytes))
+        rough = _in_blocks(state, way, count, block, index, shape, precision, own, theta, dtype)
+    return _merged(state, rough, way, precision, own, ranks)
+
+
+def _stream(
+    state: PosteriorSum,
+    way: SquaredDifferences,
+    count: int,
+    shape: torch.Size,
+    precision: Tensor,
+    own: Tensor,
+    theta: float,
+    dtype: torch.dtype,
+) -> Tensor:
+    """Add all images to `state`; returns (B,) the sum of squared weights whose distances are not exact."""
+    rough = torch.zeros_like(precision)
+    if count == 0:
+        return rough
+    half = way.half_squared_distances(0, max(1, min(count // 16, FIRST)))
+    nearest = half.amin(1)
+    known = torch.exp(precision[:, None] * (nearest[:, None] - half)).sum(1)
+    block = max(1, STREAM_BYTES // way.images[0].nbytes)
+    for start in range(0, count, block):
+        bar = _anew_within(way.log_weight_error(precision, nearest), dtype)
+        for found in way.stream(start, min(count, start + block), precision, nearest, known, bar, theta):
+            before, m = state.m[:, 0, 0], precision * (own - found.nearest)
+            state.merge_(PosteriorSum(m[:, None, None], found.weight[:, None, None], found.sums.view(-1, *shape)))
+            after = state.m[:, 0, 0]
+            rough = rough * torch.exp(2 * (before - after)) + found.rough * torch.exp(2 * (m - after))
+            nearest = torch.minimum(nearest, found.nearest)
+        known = state.s[:, 0, 0] * torch.exp(state.m[:, 0, 0] - precision * (own - nearest))
+    return rough
+
+
+def _in_blocks(
+    state: PosteriorSum,
+    way: Distances,
+    count: int,
+    block: int,
+    index: Tensor | None,
+    shape: torch.Size,
+    precision: Tensor,
+    own: Tensor,
+    theta: float,
+    dtype: torch.dtype,
+) -> Tensor:
+    """The same, one block after another."""
+    gamma, own = precision[:, None], own[:, None]
     nearest = torch.full_like(gamma, math.inf)
-    rough = torch.zeros_like(gamma)  # the sum of squared weights whose distances stayed as they were
+    rough = torch.zeros_like(gamma)
     for start in range(0, count, block):
         stop = min(count, start + block)
         half = way.half_squared_distances(start, stop)  # (B, n)
@@ -138,7 +194,7 @@ def _one_pass(
             source = (numbers * math.prod(shape[1:]))[:, None, None]
             part = traced(part, (gamma * (own - half))[..., None, None], source, state.top.shape[1])
         state.merge_(part)
-    return _merged(state, rough[:, 0], way, precision, own, ranks)
+    return rough[:, 0]
 
 
 def _weights(gamma: Tensor, half: Tensor, nearest: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -168,6 +224,6 @@ def _merged(
     whole = ranks.merge(state)
     m, s = whole.m[:, 0, 0], whole.s[:, 0, 0]
     rough = -ranks.least(-(rough * torch.exp(2 * (state.m[:, 0, 0] - m)).nan_to_num(0.0))) * ranks.shards
-    error = -ranks.least(-way.log_weight_error(precision, own[:, 0] - m / precision.clamp_min(1e-300)))
+    error = -ranks.least(-way.log_weight_error(precision, own - m / precision.clamp_min(1e-300)))
     moved = error * torch.minimum(rough.sqrt(), s - 1).clamp_min(0) / s
     return whole, moved / whole.mean().square().flatten(1).mean(1).sqrt().clamp_min(1e-3)

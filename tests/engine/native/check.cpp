@@ -10,6 +10,7 @@
 #include "images.hpp"
 #include "patches.hpp"
 #include "places.hpp"
+#include "streams.hpp"
 
 using namespace patchmosaic;
 
@@ -184,6 +185,54 @@ double worst_image_difference(std::mt19937& random) {
     return worst;
 }
 
+// The posterior over whole images as its threads find it, put together.
+template <class T>
+double worst_stream_difference(std::mt19937& random) {
+    std::normal_distribution<double> normal;
+    const int64_t batch = 1 + int64_t(random() % 3), size = 1 + int64_t(random() % 700), count = 1 + int64_t(random() % 300);
+    const int threads = 1 + int(random() % 3);
+    const bool bytes = random() % 2;
+    std::vector<uint8_t> images(count * size);
+    std::vector<float> floats(count * size);
+    for (auto& value : images) value = uint8_t(random() % 256);
+    for (size_t i = 0; i < images.size(); ++i) floats[i] = float(images[i]) / 127.5f - 1.0f;
+    std::vector<T> y(batch * size);
+    for (auto& value : y) value = T(normal(random));
+    const std::vector<double> exact(y.begin(), y.end()), precision(batch, 20.0 / double(size)), weight(batch, 0.0);
+    std::vector<double> half(batch * count), nearest(batch), anew_within(batch, random() % 2 ? 3.0 : -INFINITY);
+    for (int64_t b = 0; b < batch; ++b)
+        for (int64_t n = 0; n < count; ++n)
+            for (int64_t i = 0; i < size; ++i) half[b * count + n] += 0.5 * (exact[b * size + i] - floats[n * size + i]) * (exact[b * size + i] - floats[n * size + i]);
+    for (int64_t b = 0; b < batch; ++b) nearest[b] = random() % 2 ? half[b * count] : INFINITY;
+
+    std::vector<double> found_nearest(threads * batch), found_weight(threads * batch), found_rough(threads * batch), found_sums(threads * batch * size);
+    const ImageTask met{batch, size, bytes ? images.data() : nullptr, bytes ? nullptr : floats.data(), nullptr, 0, count, nullptr, threads};
+    const StreamTask task{met, precision.data(), nearest.data(), weight.data(), anew_within.data(), 60.0, found_nearest.data(), found_weight.data(), found_rough.data(), found_sums.data()};
+    if constexpr (std::is_same_v<T, double>)
+        PATCHMOSAIC_ISA::Streams<double, double>(task, y.data(), exact.data()).add();
+    else if (bytes)
+        PATCHMOSAIC_ISA::Streams<float, uint8_t>(task, y.data(), exact.data()).add();
+    else
+        PATCHMOSAIC_ISA::Streams<float, float>(task, y.data(), exact.data()).add();
+
+    double worst = 0.0;
+    for (int64_t b = 0; b < batch; ++b) {
+        const double least = *std::min_element(half.begin() + b * count, half.begin() + (b + 1) * count);
+        double total = 0.0, found = 0.0;
+        for (int64_t n = 0; n < count; ++n) total += std::exp(precision[b] * (least - half[b * count + n]));
+        const auto fade = [&](int thread) { return std::exp(precision[b] * (least - found_nearest[thread * batch + b])); };
+        for (int thread = 0; thread < threads; ++thread) found += found_weight[thread * batch + b] * fade(thread);
+        worst = std::max(worst, std::fabs(found / total - 1.0));
+        for (int64_t i = 0; i < size; ++i) {
+            double expected = 0.0, sum = 0.0;
+            for (int64_t n = 0; n < count; ++n) expected += std::exp(precision[b] * (least - half[b * count + n])) * floats[n * size + i];
+            for (int thread = 0; thread < threads; ++thread) sum += found_sums[(thread * batch + b) * size + i] * fade(thread);
+            worst = std::max(worst, std::fabs(sum - expected) / total);
+        }
+    }
+    return worst;
+}
+
 }  // namespace
 
 int main() {
@@ -211,7 +260,12 @@ int main() {
             std::printf("whole images: %g in float32, %g in float64\n", single, difference);
             return 1;
         }
-        worst = std::max(worst, difference);
+        const double single_stream = worst_stream_difference<float>(random), stream = worst_stream_difference<double>(random);
+        if (!(single_stream < 2e-5 && stream < 1e-12)) {
+            std::printf("a stream of whole images: %g in float32, %g in float64\n", single_stream, stream);
+            return 1;
+        }
+        worst = std::max({worst, difference, stream});
     }
     std::printf("worst difference %.1e\n", worst);
     return 0;

@@ -2,6 +2,9 @@ from numpy import bool_, float32, float64, int64, uint8
 from numpy.typing import NDArray
 
 def instruction_sets() -> list[str]: ...
+def multiply_adds(rounds: int, threads: int, instructions: str) -> float:
+    """Multiply-adds in float32 that wait for nothing, to measure a processor by; returns how many numbers were added."""
+
 def add_patches(
     queries: NDArray[float32] | NDArray[float64],
     precision: NDArray[float64],
@@ -52,3 +55,28 @@ def add_weighted(
     sums: NDArray[float64],
 ) -> None:
     """Add images `start` to `stop` times their weights (B, stop - start) to `sums` (B, D)."""
+
+def stream(
+    queries: NDArray[float32] | NDArray[float64],
+    exact_queries: NDArray[float64],
+    precision: NDArray[float64],
+    images: NDArray[uint8] | NDArray[float32],
+    index: NDArray[int64] | None,
+    start: int,
+    stop: int,
+    threads: int,
+    instructions: str,
+    nearest: NDArray[float64],
+    weight: NDArray[float64],
+    anew_within: NDArray[float64],
+    skip: float,
+    found_nearest: NDArray[float64],
+    found_weight: NDArray[float64],
+    found_rough: NDArray[float64],
+    found_sums: NDArray[float64],
+) -> int:
+    """The posterior of few queries (B, D) over images `start` to `stop`, as each thread finds it: see `whole_images.stream`.
+
+    Writes `found_nearest`, `found_weight`, `found_rough` (threads, B) and `found_sums` (threads, B, D). Returns how many
+    distances were computed anew.
+    """

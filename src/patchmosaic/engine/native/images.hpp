@@ -1,9 +1,11 @@
 // Whole images against queries: half of their squared distances, and weighted sums of them. Numbers lie along the vectors, as they
 // do in memory.
 //
-//     few queries     memory is the limit: images are met where they lie, and it is asked for the next ones meanwhile
-//     many            arithmetic is: images are widened once, to a panel that stays in the first-level cache, and the sums of
-//                     4 queries by 4 images (distances), or by 4 vectors (weighted sums), are kept in registers; with AVX2 by 2
+//     one pair    an image is met where it lies, and it is asked for the next one meanwhile
+//     blocks      images are widened once for many queries, to a panel that stays in the first-level cache, and the sums of
+//                 4 queries by 4 images (distances), or by 4 vectors (weighted sums), are kept in registers; with AVX2 by 2
+//
+// Few queries have a loop of their own, made of the same parts: streams.hpp.
 #pragma once
 
 #include <algorithm>
@@ -26,8 +28,6 @@ template <class T, class KEPT>
 class Images {
     using V = vec<T>;
     static constexpr int L = Lanes<T>::count;
-    static constexpr bool bytes = std::is_same_v<KEPT, uint8_t>;
-    static constexpr double slope = bytes ? 1 / 127.5 : 1, offset = bytes ? -1 : 0;  // number = slope * kept + offset
 
     // Sums of T lane by lane, which are passed on to float64 after so many numbers of an image, or so many images.
     typedef double wide __attribute__((vector_size(8 * L)));
@@ -35,9 +35,12 @@ class Images {
 
     // In registers: the sums of so many queries by so many images, or vectors.
     static constexpr int queries_at_once = 4, images_at_once = register_bytes == 64 ? 4 : 2, vectors_at_once = images_at_once;
-    static constexpr int together = 16, added_at_once = 8;  // images: in a panel, and for one query
+    static constexpr int together = 16;  // images in a panel
 
   public:
+    static constexpr bool bytes = std::is_same_v<KEPT, uint8_t>;
+    static constexpr double slope = bytes ? 1 / 127.5 : 1, offset = bytes ? -1 : 0;  // number = slope * kept + offset
+
     explicit Images(const ImageTask& task)
         : task_(task),
           padded_((task.size + L - 1) / L * L),
@@ -47,11 +50,20 @@ class Images {
 
     // To `half` (B, stop - start), where they are asked for. Differences are squared, not products: nothing cancels.
     void half_squared_distances(const T* queries, double* half) const {
-        Buffer<T> y(queries_ * padded_);  // with some more queries that nobody asks
-        for (int64_t b = 0; b < task_.batch; ++b)
-            for (int64_t i = 0; i < task_.size; ++i) y[b * padded_ + i] = T((double(queries[b * task_.size + i]) - offset) / slope);
+        const Buffer<T> y = prepared(queries);
         few_ || task_.where ? distances_one_by_one(y, half) : distances_in_blocks(y, half);
     }
+
+    // Queries on the scale of what is kept, in whole vectors, and some more that nobody asks.
+    Buffer<T> prepared(const T* queries) const {
+        Buffer<T> y(queries_ * padded_);
+        for (int64_t b = 0; b < task_.batch; ++b)
+            for (int64_t i = 0; i < task_.size; ++i) y[b * padded_ + i] = T((double(queries[b * task_.size + i]) - offset) / slope);
+        return y;
+    }
+
+    int64_t padded() const { return padded_; }
+    bool in_place() const { return in_place_; }
 
     // To `sums` (B, size), images times their weights (B, stop - start). Those that weigh nothing are not read.
     void add_weighted(const T* weights, double* sums) const {
@@ -67,32 +79,101 @@ class Images {
         for (size_t i = 0; i < heavy.size(); ++i)
             for (int64_t b = 0; b < B; ++b) packed[i * queries_ + b] = weights[b * count + heavy[i]];
 
-        const int64_t share = (padded_ / L + task_.threads - 1) / task_.threads * L, width = few_ ? share : vectors_at_once * L;
+        constexpr int64_t width = vectors_at_once * L;
 #pragma omp parallel num_threads(task_.threads)
         {
             Buffer<double> mine(queries_ * width);
-            Buffer<T> panel(few_ ? width : crowd * width);
-            Buffer<KEPT> copies(in_place_ ? 0 : few_ ? crowd * width : width);
+            Buffer<T> panel(crowd * width);
+            Buffer<KEPT> copy(width);
 #pragma omp for schedule(static)
             for (int64_t k = 0; k < padded_; k += width) {
                 const int64_t here = std::min(width, padded_ - k);
                 std::fill_n(static_cast<double*>(mine), queries_ * width, 0.0);
                 for (size_t first = 0; first < heavy.size(); first += crowd) {
                     const int images = int(std::min<size_t>(crowd, heavy.size() - first));
-                    const T* of = packed + first * queries_;
-                    if (few_) {
-                        const KEPT* phi[crowd];
-                        for (int i = 0; i < images; ++i) phi[i] = piece(heavy[first + i], k, here, copies + i * width);
-                        for (int64_t b = 0; b < B; ++b) add_to_few(phi, of + b, images, here, panel, mine + b * width);
-                    } else {
-                        for (int i = 0; i < images; ++i) widen(heavy[first + i], k, here, copies, panel + i * width);
-                        for (int64_t b = 0; b < queries_; b += queries_at_once) add_to_many(panel, of + b, images, mine + b * width);
-                    }
+                    for (int i = 0; i < images; ++i) widen(heavy[first + i], k, here, copy, panel + i * width);
+                    for (int64_t b = 0; b < queries_; b += queries_at_once) add(panel, packed + first * queries_ + b, images, mine + b * width);
                 }
                 const int64_t numbers = std::min(width, task_.size - k);
                 for (int64_t b = 0; b < B; ++b)
                     for (int64_t i = 0; i < numbers; ++i) sums[b * task_.size + k + i] += slope * mine[b * width + i] + offset * all[b];
             }
+        }
+    }
+
+    // ---- one image
+
+    // From an image in whole vectors; the `next` is asked of the memory meanwhile.
+    double half_squared_distance(const T* y, const KEPT* phi, int64_t next) const {
+        constexpr int step = 4 * L;  // four sums, since each has to wait for itself
+        const KEPT* after = lies(next);
+        double sums[L] = {};
+        for (int64_t k = 0; k < padded_; k += 4 * stretch) {
+            const int64_t end = std::min<int64_t>(k + 4 * stretch, padded_);
+            V sum[4] = {};
+            const auto add = [&](V& to, int64_t i) {
+                const V difference = load(y + i) - values(phi + i);
+                to += difference * difference;
+            };
+            int64_t i = k;
+            for (; i + step <= end; i += step) {
+                for (int at = 0; at < step; at += 64 / sizeof(KEPT)) ask(after, i + at);
+                for (int at = 0; at < 4; ++at) add(sum[at], i + at * L);
+            }
+            for (; i < end; i += L) add(sum[0], i);
+            pass_on((sum[0] + sum[1]) + (sum[2] + sum[3]), sums);
+        }
+        return half_of(sums);
+    }
+
+    // `count` numbers of an image from the k-th on: where they lie if they fill vectors, else a copy with zeros beyond the last.
+    const KEPT* piece(int64_t n, int64_t k, int64_t count, KEPT* copy) const {
+        const int64_t image = task_.index ? task_.index[task_.start + n] : task_.start + n, from = image * task_.size + k;
+        const int64_t there = std::min(count, task_.size - k);
+        if constexpr (std::is_same_v<T, double>) {
+            task_.bytes ? in_order(task_.bytes + from, int(there), copy) : in_order(task_.floats + from, int(there), copy);
+        } else {
+            const KEPT* stored;
+            if constexpr (bytes)
+                stored = task_.bytes + from;
+            else
+                stored = task_.floats + from;
+            if (there == count) return stored;
+            std::copy_n(stored, there, copy);
+        }
+        std::fill_n(copy + there, count - there, KEPT(0));
+        return copy;
+    }
+
+    // Memory answers while another image is met.
+    static INLINE void ask(const KEPT* image, int64_t k) {
+        if constexpr (!std::is_same_v<T, double>) __builtin_prefetch(image + k, 0, 2);
+    }
+
+    // The n-th image, or the last, where it is stored.
+    const KEPT* lies(int64_t n) const {
+        const int64_t met = std::min(task_.start + n, task_.stop - 1), from = (task_.index ? task_.index[met] : met) * task_.size;
+        if constexpr (std::is_same_v<T, double>)
+            return nullptr;  // kept nowhere as it is met
+        else if constexpr (bytes)
+            return task_.bytes + from;
+        else
+            return task_.floats + from;
+    }
+
+    static INLINE void pass_on(V sum, double* to) {
+        wide total;
+        std::memcpy(&total, to, sizeof total);
+        total += __builtin_convertvector(sum, wide);
+        std::memcpy(to, &total, sizeof total);
+    }
+
+    template <class MET>
+    static INLINE V values(const MET* phi) {
+        if constexpr (std::is_same_v<MET, uint8_t>) {
+            return widened(phi);
+        } else {
+            return load(phi);
         }
     }
 
@@ -114,27 +195,6 @@ class Images {
                 }
             }
         }
-    }
-
-    double half_squared_distance(const T* y, const KEPT* phi, int64_t next) const {
-        constexpr int step = 4 * L;  // four sums, since each has to wait for itself
-        double sums[L] = {};
-        for (int64_t k = 0; k < padded_; k += 4 * stretch) {
-            const int64_t end = std::min<int64_t>(k + 4 * stretch, padded_);
-            V sum[4] = {};
-            const auto add = [&](V& to, int64_t i) {
-                const V difference = load(y + i) - values(phi + i);
-                to += difference * difference;
-            };
-            int64_t i = k;
-            for (; i + step <= end; i += step) {
-                prefetch(next, i, step);
-                for (int at = 0; at < 4; ++at) add(sum[at], i + at * L);
-            }
-            for (; i < end; i += L) add(sum[0], i);
-            pass_on((sum[0] + sum[1]) + (sum[2] + sum[3]), sums);
-        }
-        return half_of(sums);
     }
 
     void distances_in_blocks(const T* y, double* half) const {
@@ -188,29 +248,7 @@ class Images {
 
     // ---- weighted sums
 
-    void add_to_few(const KEPT* const* phi, const T* weights, int images, int64_t count, T* sums, double* to) const {
-        std::fill_n(sums, count, T(0));
-        for (int first = 0; first < images; first += added_at_once) {
-            const KEPT *met[added_at_once], *next[added_at_once];
-            V weight[added_at_once];
-            for (int i = 0; i < added_at_once; ++i) {
-                const bool there = first + i < images;
-                next[i] = phi[std::min(first + added_at_once + i, images - 1)];
-                met[i] = phi[there ? first + i : 0], weight[i] = splat(there ? weights[(first + i) * queries_] : T(0));
-            }
-            for (int64_t k = 0; k < count; k += L) {
-                V sum = load(sums + k);
-                for (int i = 0; i < added_at_once; ++i) {
-                    __builtin_prefetch(next[i] + k, 0, 2);
-                    sum += weight[i] * values(met[i] + k);
-                }
-                store(sums + k, sum);
-            }
-        }
-        for (int64_t k = 0; k < count; k += L) pass_on(load(sums + k), to + k);
-    }
-
-    void add_to_many(const T* panel, const T* weights, int images, double* to) const {
+    void add(const T* panel, const T* weights, int images, double* to) const {
         constexpr int width = vectors_at_once * L;
         V sum[queries_at_once][vectors_at_once] = {};
         for (int i = 0; i < images; ++i, panel += width, weights += queries_) {
@@ -223,56 +261,11 @@ class Images {
             for (int at = 0; at < vectors_at_once; ++at) pass_on(sum[b][at], to + b * width + at * L);
     }
 
-    static INLINE void pass_on(V sum, double* to) {
-        wide total;
-        std::memcpy(&total, to, sizeof total);
-        total += __builtin_convertvector(sum, wide);
-        std::memcpy(to, &total, sizeof total);
-    }
-
-    // ---- images
-
-    // `count` numbers of an image from the k-th on: where they lie if they fill vectors, else a copy with zeros beyond the last.
-    const KEPT* piece(int64_t n, int64_t k, int64_t count, KEPT* copy) const {
-        const int64_t image = task_.index ? task_.index[task_.start + n] : task_.start + n, from = image * task_.size + k;
-        const int64_t there = std::min(count, task_.size - k);
-        if constexpr (std::is_same_v<T, double>) {
-            task_.bytes ? in_order(task_.bytes + from, int(there), copy) : in_order(task_.floats + from, int(there), copy);
-        } else {
-            const KEPT* stored;
-            if constexpr (bytes)
-                stored = task_.bytes + from;
-            else
-                stored = task_.floats + from;
-            if (there == count) return stored;
-            std::copy_n(stored, there, copy);
-        }
-        std::fill_n(copy + there, count - there, KEPT(0));
-        return copy;
-    }
-
-    // Memory answers while another image is met.
-    void prefetch(int64_t n, int64_t k, int count) const {
-        if (task_.start + n >= task_.stop) return;
-        const int64_t image = task_.index ? task_.index[task_.start + n] : task_.start + n, from = image * task_.size + k;
-        const auto lines = [&](const auto* stored) {
-            for (int i = 0; i < count; i += 64 / sizeof *stored) __builtin_prefetch(stored + from + i, 0, 2);
-        };
-        task_.bytes ? lines(task_.bytes) : lines(task_.floats);
-    }
+    // ---- images in panels
 
     void widen(int64_t n, int64_t k, int64_t count, KEPT* copy, T* to) const {
         const KEPT* from = piece(n, k, count, copy);
         for (int64_t i = 0; i < count; i += L) store(to + i, values(from + i));
-    }
-
-    template <class MET>
-    static INLINE V values(const MET* phi) {
-        if constexpr (std::is_same_v<MET, uint8_t>) {
-            return widened(phi);
-        } else {
-            return load(phi);
-        }
     }
 
     const ImageTask& task_;

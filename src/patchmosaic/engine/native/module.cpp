@@ -27,6 +27,11 @@ namespace patchmosaic {
     void add_weighted(const ImageTask& task, const T* weights, double* sums); \
     extern template void add_weighted<float>(const ImageTask&, const float*, double*); \
     extern template void add_weighted<double>(const ImageTask&, const double*, double*); \
+    template <class T> \
+    int64_t stream(const StreamTask& task, const T* queries, const double* exact_queries); \
+    extern template int64_t stream<float>(const StreamTask&, const float*, const double*); \
+    extern template int64_t stream<double>(const StreamTask&, const double*, const double*); \
+    double multiply_adds(int64_t rounds, int threads); \
     }
 PATCHMOSAIC_DECLARE(baseline)
 #ifdef PATCHMOSAIC_X86
@@ -198,6 +203,47 @@ void add_weighted(Array<const T, 2> weights, Images images, nb::object index, in
     PATCHMOSAIC_DISPATCH(instructions, add_weighted(task, weights.data(), sums.data()));
 }
 
+template <class T>
+int64_t stream(
+    Array<const T, 2> queries,
+    Array<const double, 2> exact_queries,
+    Array<const double, 1> precision,
+    Images images,
+    nb::object index,
+    int64_t start,
+    int64_t stop,
+    int threads,
+    const std::string& instructions,
+    Array<const double, 1> nearest,
+    Array<const double, 1> weight,
+    Array<const double, 1> anew_within,
+    double skip,
+    Array<double, 2> found_nearest,
+    Array<double, 2> found_weight,
+    Array<double, 2> found_rough,
+    Array<double, 3> found_sums) {
+    Array<const int64_t, 1> chosen;
+    const int64_t B = queries.shape(0), size = queries.shape(1);
+    StreamTask task{};
+    task.images = image_task(B, size, images, index, start, stop, threads, chosen);
+    require(int64_t(exact_queries.shape(0)) == B && int64_t(exact_queries.shape(1)) == size, "queries and exact_queries must have the same shape");
+    for (const auto& one : {precision, nearest, weight, anew_within}) require(int64_t(one.shape(0)) == B, "precision, nearest, weight and anew_within must be one a query");
+    for (const auto& one : {found_nearest, found_weight, found_rough})
+        require(int64_t(one.shape(0)) == threads && int64_t(one.shape(1)) == B, "what is found must be one a thread and query");
+    require(int64_t(found_sums.shape(0)) == threads && int64_t(found_sums.shape(1)) == B && int64_t(found_sums.shape(2)) == size, "found_sums must be (threads, B, D)");
+    require(skip > 0, "skip must be positive");
+    task.precision = precision.data(), task.nearest = nearest.data(), task.weight = weight.data(), task.anew_within = anew_within.data(), task.skip = skip;
+    task.found_nearest = found_nearest.data(), task.found_weight = found_weight.data(), task.found_rough = found_rough.data(), task.found_sums = found_sums.data();
+    nb::gil_scoped_release release;
+    return PATCHMOSAIC_DISPATCH(instructions, stream(task, queries.data(), exact_queries.data()));
+}
+
+double multiply_adds(int64_t rounds, int threads, const std::string& instructions) {
+    require(rounds > 0 && threads > 0, "rounds and threads must be positive");
+    nb::gil_scoped_release release;
+    return PATCHMOSAIC_DISPATCH(instructions, multiply_adds(rounds, threads));
+}
+
 }  // namespace
 
 template <class T>
@@ -208,6 +254,15 @@ void define_image_sums(nb::module_& module) {
     module.def("add_weighted", &add_weighted<T>, "Images times their weights, added to `sums`.",
         nb::arg("weights").noconvert(), nb::arg("images").noconvert(), nb::arg("index").none(), nb::arg("start"), nb::arg("stop"), nb::arg("threads"),
         nb::arg("instructions"), nb::arg("sums").noconvert());
+}
+
+template <class T>
+void define_stream(nb::module_& module) {
+    module.def("stream", &stream<T>, "The posterior of few queries over some images, as each thread finds it.",
+        nb::arg("queries").noconvert(), nb::arg("exact_queries").noconvert(), nb::arg("precision").noconvert(), nb::arg("images").noconvert(),
+        nb::arg("index").none(), nb::arg("start"), nb::arg("stop"), nb::arg("threads"), nb::arg("instructions"), nb::arg("nearest").noconvert(),
+        nb::arg("weight").noconvert(), nb::arg("anew_within").noconvert(), nb::arg("skip"), nb::arg("found_nearest").noconvert(),
+        nb::arg("found_weight").noconvert(), nb::arg("found_rough").noconvert(), nb::arg("found_sums").noconvert());
 }
 
 template <class T>
@@ -222,10 +277,13 @@ void define_add_patches(nb::module_& module) {
 
 NB_MODULE(_patches, module) {
     module.def("instruction_sets", &instruction_sets, "What this processor can run, best first.");
+    module.def("multiply_adds", &multiply_adds, "Work to measure a processor by; returns of how many numbers.", nb::arg("rounds"), nb::arg("threads"), nb::arg("instructions"));
     define_add_patches<float>(module);
     define_add_patches<double>(module);
     define_image_sums<float>(module);
     define_image_sums<double>(module);
+    define_stream<float>(module);
+    define_stream<double>(module);
 }
 
 }  // namespace patchmosaic

@@ -56,4 +56,21 @@ struct ImageTask {
     int threads;
 };
 
+// The posterior of few queries over whole images, and what is known before: half the squared distance of the nearest image, and some
+// of the weight, relative to it.
+struct StreamTask {
+    ImageTask images;
+    const double* precision;    // (B,)
+    const double* nearest;      // (B,)
+    const double* weight;       // (B,)
+    const double* anew_within;  // (B,), distances of images with a share above exp(-anew_within) of all the weight are computed anew
+    double skip;                // an image less than exp(-skip) times as likely as the likeliest so far is left out
+
+    // What each thread found in its images; weights are relative to its nearest.
+    double* found_nearest;  // (threads, B)
+    double* found_weight;   // (threads, B)
+    double* found_rough;    // (threads, B), the squares of weights whose distances are not exact
+    double* found_sums;     // (threads, B, size), images times their weights
+};
+
 }  // namespace patchmosaic
