@@ -62,11 +62,11 @@ double worst_difference(const Case& c, std::mt19937& random) {
     for (auto& value : images) value = uint8_t(random() % 256);
     for (size_t i = 0; i < images.size(); ++i) floats[i] = float(images[i]) / 127.5f - 1.0f;
 
-    const bool refine = random() % 2;
+    const double anew_within = random() % 2 ? 12.0 : -INFINITY;
     const std::vector<T> centre(C, T(0.25));
     Task<T> task{};
     task.queries = y.data(), task.precision = &c.precision, task.batch = 1;
-    task.refine = &refine, task.centre = centre.data();
+    task.anew_within = &anew_within, task.centre = centre.data();
     task.channels = C, task.height = H, task.width = W;
     if (random() % 2)
         task.bytes = images.data();

@@ -8,7 +8,7 @@ def multiply_adds(rounds: int, threads: int, instructions: str) -> float:
 def add_patches(
     queries: NDArray[float32] | NDArray[float64],
     precision: NDArray[float64],
-    refine: NDArray[bool_],
+    anew_within: NDArray[float64],
     centre: NDArray[float32] | NDArray[float64],
     images: NDArray[uint8] | NDArray[float32],
     index: NDArray[int64] | None,

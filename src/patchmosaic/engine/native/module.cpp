@@ -103,7 +103,7 @@ template <class T>
 int64_t add_patches(
     Array<const T, 4> queries,
     Array<const double, 1> precision,
-    Array<const bool, 1> refine,
+    Array<const double, 1> anew_within,
     Array<const T, 1> centre,
     Images images,
     nb::object index,
@@ -126,7 +126,7 @@ int64_t add_patches(
     Task<T> task{};
     task.queries = queries.data();
     task.precision = precision.data();
-    task.refine = refine.data();
+    task.anew_within = anew_within.data();
     task.centre = centre.data();
     task.batch = B, task.channels = int(C), task.height = int(H), task.width = int(W);
 
@@ -136,7 +136,7 @@ int64_t add_patches(
     give_images(task, images, index, start, stop, chosen);
     require(patch_size > 0 && patch_size % 2 == 1, "patch_size must be odd");
     require(int64_t(precision.shape(0)) == B, "precision must be one a query");
-    require(int64_t(refine.shape(0)) == B, "refine must be one a query");
+    require(int64_t(anew_within.shape(0)) == B, "anew_within must be one a query");
     require(int64_t(centre.shape(0)) == C, "centre must be one a channel");
     require(int64_t(m.shape(0)) == B && int64_t(m.shape(1)) == H && int64_t(m.shape(2)) == W, "m must be (B, H, W)");
     require(int64_t(s.shape(0)) == B && int64_t(s.shape(1)) == H && int64_t(s.shape(2)) == W, "s must be (B, H, W)");
@@ -268,7 +268,7 @@ void define_stream(nb::module_& module) {
 template <class T>
 void define_add_patches(nb::module_& module) {
     module.def("add_patches", &add_patches<T>, "Add the patches of some images to the sums (m, s, v), in place; see engine/native/__init__.py.",
-        nb::arg("queries").noconvert(), nb::arg("precision").noconvert(), nb::arg("refine").noconvert(), nb::arg("centre").noconvert(),
+        nb::arg("queries").noconvert(), nb::arg("precision").noconvert(), nb::arg("anew_within").noconvert(), nb::arg("centre").noconvert(),
         nb::arg("images").noconvert(), nb::arg("index").none(), nb::arg("start"), nb::arg("stop"), nb::arg("rule"), nb::arg("patch_size"),
         nb::arg("skip"), nb::arg("threads"), nb::arg("instructions"), nb::arg("m").noconvert(), nb::arg("s").noconvert(),
         nb::arg("v").noconvert(), nb::arg("surprise") = nb::none(), nb::arg("squares") = nb::none(), nb::arg("image_squares") = nb::none(),

@@ -15,7 +15,8 @@
 // Distances are multiplied by gamma and counted in units of ln 2, so that a weight is 2^-distance.
 //
 // Sums that slide cancel: their error is that of the products, not of their difference. At high noise, where gamma is small, it is
-// harmless. At low noise few patches count, and the distance of those that do is computed anew as a sum of squares (`refine`).
+// harmless. At low noise the distances of patches that have a large share of all the weight are computed anew as sums of squares
+// (`refine`): they are few, for shares sum to 1.
 #pragma once
 
 #include <algorithm>
@@ -34,8 +35,6 @@
 
 namespace patchmosaic::PATCHMOSAIC_ISA {
 
-constexpr int crowd = 16, alike = 4;       // so many weights within 2^alike of one another average each other's errors out
-constexpr int weighty = 8;                 // a patch 2^weighty times less likely than another may be weighed less exactly
 constexpr int64_t terms_in_float = 1024;  // weights added in T before they are passed on to float64
 
 // ---------------------------------------------------------------------------------------------------------------------------------
@@ -108,6 +107,7 @@ class Belief {
           sums_((TRACE ? 4 : 2) + channels),
           pixels_(pixels),
           least_(pixels),
+          together_(pixels),
           now_(pixels * sums_ * L),
           past_least_(pixels),
           past_(pixels * sums_),
@@ -115,16 +115,28 @@ class Belief {
           nearest_(keep, TRACE ? pixels : 0) {}
 
     T& least(int64_t pixel) { return least_[pixel]; }
+    // The distance at which one patch would weigh as much as all that were met, or some of them: it only comes nearer.
+    T together(int64_t pixel) const { return together_[pixel]; }
     // The weight, then the value of each channel, then the sum of squares; traced, the squared weight and the weighted distance.
     T* sums(int64_t pixel) { return now_ + pixel * sums_ * L; }
     Nearest& nearest() { return nearest_; }
 
     // Begin where an earlier sum ended; `base` is what the distances of each pixel are short of.
-    void open(const double* m, const double* base) {
+    void open(const double* m, const double* s, const double* base) {
         for (int64_t pixel = 0; pixel < pixels_; ++pixel) {
-            least_[pixel] = std::isfinite(m[pixel]) ? T(-m[pixel] * log2_e - base[pixel]) : nothing;
+            const bool met = std::isfinite(m[pixel]);
+            least_[pixel] = met ? T(-m[pixel] * log2_e - base[pixel]) : nothing;
+            together_[pixel] = met ? T(double(least_[pixel]) - std::log2(s[pixel])) : nothing;
             past_least_[pixel] = double(least_[pixel]);
         }
+    }
+
+    // Of all that were met until now.
+    NOINLINE void weigh_together(int64_t pixel) {
+        const T* fresh = sums(pixel);
+        double all = past_[pixel * sums_] * std::exp2(double(least_[pixel]) - past_least_[pixel]);
+        for (int lane = 0; lane < L; ++lane) all += double(fresh[lane]);
+        if (all > 0) together_[pixel] = T(double(least_[pixel]) - std::log2(all));
     }
 
     // Pass on to float64 what the first `lanes` lanes added since, and forget the others.
@@ -178,7 +190,7 @@ class Belief {
   private:
     int channels_, sums_;
     int64_t pixels_;
-    Buffer<T> least_, now_;
+    Buffer<T> least_, together_, now_;
     Buffer<double> past_least_, past_, of_images_;
     Nearest nearest_;
 };
@@ -209,7 +221,7 @@ class Patches {
         Buffer<double> square, base;
         Buffer<T> reach;  // beyond the least distance so far, a sliding sum may seem so much further and count
         double scale_exactly;
-        T scale, error;
+        T scale, error, anew_within;
         bool refine;
     };
 
@@ -261,7 +273,7 @@ class Patches {
     Query prepared(int64_t b) const {
         // At a precision of zero all weigh alike, as they do at the smallest there is, by which what is infinitely far stays so.
         const double scale = std::max(task_.precision[b] * log2_e, double(std::numeric_limits<T>::min()));
-        Query query{Buffer<T>(C * pixels_), Buffer<T>(C * pixels_), Buffer<T>(C * pixels_), Buffer<double>(pixels_), Buffer<double>(pixels_), Buffer<T>(pixels_), scale, T(scale), 0, task_.refine[b]};
+        Query query{Buffer<T>(C * pixels_), Buffer<T>(C * pixels_), Buffer<T>(C * pixels_), Buffer<double>(pixels_), Buffer<double>(pixels_), Buffer<T>(pixels_), scale, T(scale), 0, T(task_.anew_within[b] * log2_e), task_.anew_within[b] > -INFINITY};
         double largest = 0, brightest = 0;
         for (int c = 0; c < C; ++c) {
             brightest = std::max(brightest, 1.0 + std::fabs(double(task_.centre[c])));
@@ -320,7 +332,7 @@ class Patches {
             for (const Query& query : at.queries_) {
                 beliefs.emplace_back(C, at.pixels_, task.trace.keep);
                 const int64_t b = int64_t(beliefs.size()) - 1;
-                beliefs[b].open(task.m + b * at.pixels_, query.base);
+                beliefs[b].open(task.m + b * at.pixels_, task.s + b * at.pixels_, query.base);
                 if constexpr (TRACE)
                     for (int64_t pixel = 0; pixel < at.pixels_; ++pixel)
                         beliefs[b].nearest().open(pixel, query.base[pixel], traced(b).top + pixel * task.trace.keep);
@@ -613,11 +625,14 @@ class Patches {
                 const T shift = T(now->square[pixel] - double(origin));
                 for (int d = 0; d < width; ++d) distance[d] += shift;
                 least += shift;
-                if (any_at_most(least, splat(sharp(pixel, known - origin, origin))) && (TRACE || !crowded(count, distance, std::min(known - origin, lowest(least))))) {
-                    V exact[width];  // of its own, so that `distance` stays in registers
-                    std::copy_n(distance, width, exact);
-                    origin = refine(pixel, q, b, count, exact, least, origin);
-                    std::copy_n(exact, width, distance);
+                if (any_at_most(least, splat(sharp(pixel, known - origin, origin)))) {
+                    belief->weigh_together(pixel);
+                    if (any_at_most(least, splat(sharp(pixel, known - origin, origin)))) {
+                        V exact[width];  // of its own, so that `distance` stays in registers
+                        std::copy_n(distance, width, exact);
+                        origin = refine(pixel, q, b, count, exact, least, origin);
+                        std::copy_n(exact, width, distance);
+                    }
                 }
                 if (!TRACE && !any_at_most(least, splat(known - origin + slack))) return;
             }
@@ -664,7 +679,7 @@ class Patches {
 
         // How far a patch may seem and have its distance computed anew; `nearest` and the answer are told from an origin.
         INLINE T sharp(int64_t pixel, T nearest, T origin) const {
-            const T weighs = nearest + weighty;
+            const T weighs = std::min(nearest, T(double(belief->together(pixel)) - double(origin))) + now->anew_within;
             if (!TRACE) return now->error + weighs;
             // Not infinite: what may not be matched is infinitely far and stays so.
             return std::min(now->error + std::max(weighs, T(belief->nearest().farthest(pixel) - double(origin))), std::numeric_limits<T>::max());
@@ -679,14 +694,6 @@ class Patches {
                 for (int lane = 0; lane < lanes; ++lane)
                     if (distance[d][lane] < never) nearest.add(pixel, double(origin) + double(distance[d][lane]), image_of[lane] * at.pixels_ + place);
             }
-        }
-
-        // Whether so many patches weigh nearly as much as the nearest that their errors average out.
-        INLINE static bool crowded(int count, const V (&distance)[width], T nearest) {
-            int many = 0;
-            for (int d = 0; d < width; ++d)
-                if (d < count) many += count_at_most<T>(distance[d], splat(nearest + alike));
-            return many >= crowd;
         }
 
         // Compute anew the distances, from an origin, of patches that weigh much. At low noise distances are large and nearly equal, so they

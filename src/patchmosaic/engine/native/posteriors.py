@@ -24,7 +24,8 @@ CALL_PAIRS = 2 * 10**8  # of one call and thread, some tenths of a second: betwe
 TELL_AFTER = 2.0  # seconds of work, of its progress
 SKIPPED_SHARE = {torch.float32: 2.0**-26, torch.float64: 2.0**-53}
 ROUNDOFF = {torch.float32: 2.0**-24, torch.float64: 2.0**-53}
-SLIDING_ERROR = {torch.float32: 1.5e-4, torch.float64: 1e-10}  # beyond it, distances that count are computed anew
+SLIDING_ERROR = {torch.float32: 4e-5, torch.float64: 1e-10}  # beyond it, distances that count are computed anew
+STIR = {torch.float32: 6e-6, torch.float64: 1e-14}  # and so much the others may move the mean
 IMAGES_FOR_CENTRE = 64
 LANES = 16  # images side by side in a vector
 
@@ -54,8 +55,8 @@ def native_posteriors(
     states = []
     for size in patch_sizes:
         state = empty(len(queries), (channels + 1, *shape), True, queries.device)
-        refine = sliding_error(queries, precision, size) > SLIDING_ERROR[queries.dtype]
-        _add(state, queries, precision, refine, centre, images, index, rule, size, instructions)
+        anew_within = _anew_within(sliding_error(queries, precision, size), queries.dtype)
+        _add(state, queries, precision, anew_within, centre, images, index, rule, size, instructions)
         states.append(state)
     return states
 
@@ -70,6 +71,16 @@ def sliding_error(queries: Float[Tensor, "B C H W"], precision: Float[Tensor, " 
     window = min(patch_size, max(height, width))
     spread = queries.double().flatten(2).std(2, correction=0).square().mean(1).sqrt()
     return 1.6 * ROUNDOFF[queries.dtype] * precision.double() * spread * window * math.sqrt(channels * (window + width))
+
+
+def _anew_within(sliding: Tensor, dtype: torch.dtype) -> Tensor:
+    """How much of the weight, as minus its logarithm, a patch may have before its distance is computed anew.
+
+    Independent errors e of log-weights move a mean by e sqrt(sum w²) <= e sqrt(max w), where shares w sum to 1. Errors of
+    sliding sums are taken twice, as some do worse than others.
+    """
+    within = 2 * (2 * sliding / STIR[dtype]).log()
+    return torch.where(sliding > SLIDING_ERROR[dtype], within, -math.inf)
 
 
 def read_off(
@@ -88,12 +99,13 @@ def _sliding_log_weight_error(
     state: PosteriorSum, queries: Float[Tensor, "B C H W"], precision: Float64[Tensor, " B"], patch_size: int
 ) -> Float64[Tensor, "B h w"]:
     """What sliding sums err by (taken twice, as some do worse than others); where distances were computed anew, the rounding of
-    y - phi, which is alike in pixels that are alike and so adds up over a window.
+    y - phi, which is alike in pixels that are alike and so adds up over a window, and what the other distances may do.
     """
     sliding = sliding_error(queries, precision, patch_size)[:, None, None]
     largest = queries.double().square().mean((1, 2, 3)).sqrt().clamp_min(1.0)[:, None, None]
     anew = 0.5 * patch_size * ROUNDOFF[queries.dtype] * largest * (2 * state.m.abs() * precision[:, None, None]).sqrt()
-    return torch.where(sliding > SLIDING_ERROR[queries.dtype], anew, 2 * sliding)
+    others = STIR[queries.dtype] * state.s.sqrt()  # they move the mean by no more, whatever the number of patches
+    return torch.where(sliding > SLIDING_ERROR[queries.dtype], torch.hypot(anew, others), 2 * sliding)
 
 
 def _slides(rule: Rule, state: PosteriorSum) -> bool:
@@ -125,7 +137,7 @@ def _add(
     state: PosteriorSum,
     queries: Tensor,
     precision: Tensor,
-    refine: Tensor,
+    anew_within: Tensor,
     centre: Tensor,
     images: Tensor,
     index: Tensor | None,
@@ -151,7 +163,7 @@ def _add(
         kernel.add_patches(
             queries=queries.numpy(),
             precision=precision.double().numpy(),
-            refine=refine.numpy(),
+            anew_within=anew_within.numpy(),
             centre=centre.numpy(),
             images=images.numpy(),
             index=None if index is None else index.numpy(),

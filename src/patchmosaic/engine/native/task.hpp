@@ -22,8 +22,10 @@ struct Task {
     // B queries y = x_t / alpha_t, and the precision gamma of each: the log-weight of a patch is -gamma/2 times its squared distance.
     const T* queries;  // (B, C, H, W)
     const double* precision;
-    const bool* refine;  // for each query: whether distances that count are computed anew, without cancellation
-    const T* centre;     // (C,), subtracted from queries and images alike: the nearer to their mean, the less is rounded
+    // For each query: distances of patches with a share above exp(-anew_within) of all the weight are computed anew, without
+    // cancellation; -inf: none.
+    const double* anew_within;
+    const T* centre;  // (C,), subtracted from queries and images alike: the nearer to their mean, the less is rounded
     int64_t batch;
     int channels, height, width;
 
