@@ -137,10 +137,19 @@ def test_sample_from_a_part_of_the_pool(tmp_path):
     assert float(distance.max()) < 0.05  # the ideal denoiser draws the images it was asked about
 
 
-def test_sample_within_a_tolerance(tmp_path):
+def test_sample_within_a_tolerance(tmp_path, monkeypatch):
+    asked, denoise = [], pm.Approximate._denoise
+
+    def spied(self, *arguments):
+        asked.append(self.tolerance)
+        return denoise(self, *arguments)
+
+    monkeypatch.setattr(pm.Approximate, "_denoise", spied)
     data = ("digits", "--limit", 300, "--denoiser", "IS", "--seeds", 2, "--steps", 1)
     run("sample", *data, "--out", tmp_path / "exact")
+    assert not asked
     run("sample", *data, "--tolerance", 0.01, "--out", tmp_path / "within")
+    assert set(asked) == {0.01}
     exact, within = (load_file(tmp_path / name / "samples.safetensors")["images"] for name in ("exact", "within"))
     assert float((within - exact).norm() / exact.norm()) < 0.01
 
@@ -158,6 +167,7 @@ def test_errors_name_the_way_out(chain, monkeypatch, capsys, tmp_path):
         (("sample", "digits", "--denoiser", "IS", "--preview", "1"), "Try images=500"),
         (("sample", "digits", "--denoiser", "IS", "--tolerance", "2"), "from 1e-5 up to 1"),
         (("sample", "digits", "--denoiser", "IS", "--preview", "9", "--tolerance", "0.1"), "Choose one of them"),
+        (("sample", "digits", "--denoiser", "IS", "--preview", "50", "--shards", "2"), "Leave out --shards"),
         (("sample", folder, "--denoiser", "network", "--preview", "50"), "machines that average images"),
         (("sample", "no-such-data", "--denoiser", "IS"), "PATCHMOSAIC_DATA"),
         (("train", "digits", "--limit", "50", "--run", folder), "other images"),

@@ -1,5 +1,8 @@
 """IS against the brute force, in every way of computing it; and matrix products keep float32 whatever the process allows."""
 
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -146,6 +149,28 @@ def test_few_distances_are_computed_anew_in_a_stream(monkeypatch, sigma):
     way = distances.SquaredDifferences(y.flatten(1), images, None, torch.float32, instruction_sets()[0])
     nearest = way.half_squared_distances(0, len(images)).amin(1)
     assert 0 < sum(anew) <= 2 * room_for(way.log_weight_error(gamma, nearest))
+
+
+FEWER_THREADS = """
+import torch
+import patchmosaic as pm
+from patchmosaic.engine import oracle
+torch.set_num_threads(4)
+images = torch.rand(300, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+x_t = torch.randn(1, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+machine = pm.IdealDenoiser(pm.ImageSet(images))
+alpha, sigma = (float(scale) for scale in machine.schedule(0.05))
+expected = oracle.ideal((x_t.double() / alpha).numpy(), images.double().numpy(), 1.0, sigma / alpha)
+print(float(abs(machine(x_t, 0.05).numpy() - expected).max()))
+"""
+
+
+def test_threads_that_openmp_does_not_give_are_not_missed():
+    run = subprocess.run(
+        [sys.executable, "-c", FEWER_THREADS], env={**os.environ, "OMP_THREAD_LIMIT": "1"}, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    assert float(run.stdout) < 1e-5
 
 
 def test_at_low_noise_float32_is_enough(way, monkeypatch):

@@ -68,8 +68,12 @@ def sample(
         raise PatchMosaicError("a preview has no tolerance", got="--preview and --tolerance", hint="Choose one of them.")
     budget, name = budget_bytes(memory_budget), denoiser
     if preview is not None or tolerance is not None:
+        if shards not in (None, 1):
+            raise PatchMosaicError(
+                "only the exact machine can be spread over processes", got=f"--shards {shards}", hint="Leave out --shards."
+            )
         name += f"-preview-{preview}" if tolerance is None else f"-within-{tolerance:g}"
-        shards = 1  # each process asks for images of its own choice
+        shards = 1  # each process has the whole pool, and draws other seeds
     with launched(device, shards, timedelta(minutes=patience)) as ranks:
         run = Run(Path(source)) if (Path(source) / "run.json").exists() else None
         if denoiser == "network" and run is None:

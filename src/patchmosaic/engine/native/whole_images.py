@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -139,8 +140,10 @@ def stream(
         instructions: one of `instructions.instruction_sets()`.
     """
     threads = torch.get_num_threads()
-    of_queries = torch.empty(3, threads, len(queries), dtype=torch.float64)
-    sums = torch.empty(threads, *queries.shape, dtype=torch.float64)
+    # As of threads that meet no image: there may be fewer of them than are asked for.
+    of_queries = torch.zeros(3, threads, len(queries), dtype=torch.float64)
+    of_queries[0] = math.inf
+    sums = torch.zeros(threads, *queries.shape, dtype=torch.float64)
     kernel.stream(
         queries=queries.contiguous().numpy(),
         exact_queries=exact_queries.contiguous().numpy(),
